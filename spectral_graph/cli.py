@@ -1,0 +1,133 @@
+"""The command line: `spectral-graph build`, one command a stage, and `spectral-graph info`.
+
+The options are those of `spectral_graph.config.RunConfig`; nothing is defined twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spectral_graph import __version__
+from spectral_graph.config import PRESETS, STAGES, RunConfig, flag, make_config, stage_of
+from spectral_graph.errors import SpectralGraphError
+from spectral_graph.progress import Reporter
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph") -> int:
+    """Run the command line and return the exit code: 0 done, 2 a worded error, 130 stopped by the user."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser(program)
+    options = parser.parse_args(given)
+    reporter = Reporter(quiet=getattr(options, "quiet", False))
+    try:
+        if options.command == "info":
+            from spectral_graph.info import describe
+
+            print(describe(options.run))  # noqa: T201  the result of the command
+            return 0
+        shown = given[1:] if program != "spectral-graph" else given
+        _run(options, shlex.join([*program.split(), *shown]), reporter)
+    except SpectralGraphError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  also when --quiet
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
+    from spectral_graph.pipeline import build
+    from spectral_graph.run import read_manifest
+
+    given = {name: getattr(options, name) for name in RunConfig.model_fields if hasattr(options, name)}
+    preset = getattr(options, "preset", "best")
+    out: Path | None = options.out
+    if options.command != "build":
+        assert out is not None
+        if (out / "run.json").exists():
+            manifest = read_manifest(out)
+            preset = getattr(options, "preset", manifest["preset"])
+            # Only what was chosen for the run is taken over: defaults and preset stand behind it.
+            given = {**manifest["given"], **given}
+    config = make_config(given, preset)
+    if out is None:
+        out = Path("runs") / "-".join(filter(None, (config.dataset, config.split, config.model)))
+    until = "report" if options.command == "build" else options.command
+    build(
+        config,
+        out,
+        preset=preset,
+        until=until,
+        force=options.force,
+        command=command,
+        given=given,
+        reporter=reporter,
+    )
+    result = {"report": out / "report" / "index.html", "evaluate": out / "metrics.json"}.get(until, out)
+    reporter.note(f"done: {result}")
+
+
+def make_parser(program: str) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog=program if program == "spectral-graph" else "spectral-graph",
+        description="Spectral graphs over the attention layers of vision models: images in, regions and scores out.",
+    )
+    parser.add_argument("--version", action="version", version=f"spectral_graph {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    build = commands.add_parser(
+        "build",
+        prog=program if program != "spectral-graph" else None,
+        help="the whole way, from images to the report",
+        description="Build everything: features, graphs, eigenvectors, regions, scores, report. "
+        "A run that was stopped goes on when the same command is given again.",
+    )
+    build.add_argument("--out", type=Path, default=None, help="run directory (runs/DATASET-SPLIT-MODEL by default)")
+    _add_options(build)
+    for stage in STAGES:
+        part = commands.add_parser(
+            stage,
+            help=f"run the stages up to {stage}; options not given are those of the run",
+            description=f"Run the stages up to {stage}. Options not given are those of the run, if there is one.",
+        )
+        part.add_argument("out", type=Path, metavar="RUN", help="run directory")
+        _add_options(part)
+    info = commands.add_parser("info", help="tell what a run holds", description="Tell what a run directory holds.")
+    info.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", choices=tuple(PRESETS), default=argparse.SUPPRESS, help="named set of options (best)"
+    )
+    parser.add_argument("--force", choices=STAGES, default=None, metavar="STAGE", help="recompute from STAGE on")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    groups = {stage: parser.add_argument_group(f"options of stage {stage}") for stage in STAGES}
+    for name, field in RunConfig.model_fields.items():
+        default = _shown(field.default)
+        text = f"{field.description}{f' ({default})' if default else ''}".replace("%", "%%")
+        settings: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text, "dest": name}
+        if field.annotation is bool:
+            settings["action"] = argparse.BooleanOptionalAction
+        else:
+            choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
+            settings["metavar"] = "|".join(choices) if choices else name.upper()
+        groups[stage_of(name)].add_argument(flag(name), **settings)
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return ""
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Any folder of images, with label maps or without."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from spectral_graph.data.dataset import Dataset, ImageRecord
+from spectral_graph.data.images import read_image
+from spectral_graph.data.label_map import read_index_map, translate
+from spectral_graph.data.labels import IGNORED, UNKNOWN
+from spectral_graph.errors import DataError, ImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+_IGNORED_VALUE = 255
+
+
+class ImageFolder(Dataset):
+    """The images of a folder and of the folders in it; hidden files and folders are left out.
+
+    Layout: any; or ``images/`` and ``labels/``, where ``labels/a/b.png`` is the label map of ``images/a/b.jpg``: its
+    values are class numbers, 255 is ignored. ``classes.txt`` names the classes, one a line; without it their names are
+    ``0`` to the largest number in the label maps. A photo without a label map is turned upright by its EXIF
+    orientation; one with a label map stays as stored.
+
+    The id of an image is its path in the folder without the suffix, or with it where two images differ in it alone.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        DataError: classes.txt is damaged.
+    """
+
+    name = "folder"
+    split = ""
+
+    def __init__(self, root: Path) -> None:
+        paired = (root / "images").is_dir() and (root / "labels").is_dir()
+        photos = root / "images" if paired else root
+        maps = (
+            {path.with_suffix(""): root / "labels" / path for path in _walk(root / "labels", (".png",))}
+            if paired
+            else {}
+        )
+        found = list(_walk(photos, SUFFIXES))
+        times = Counter(path.with_suffix("") for path in found)
+        records = []
+        for path in found:
+            stem = path.with_suffix("")
+            key = stem if times[stem] == 1 else path
+            records.append(ImageRecord(key.as_posix(), photos / path, maps.get(stem)))
+        self.records = sorted(records, key=lambda record: record.id)
+        names = root / "classes.txt"
+        self._names = _read_names(names) if names.is_file() else None
+        self.annotations = (names,) if names.is_file() else ()
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the classes. Without classes.txt every label map of `records` is read once, one at a time."""
+        if self._names is not None:
+            return self._names
+        largest = -1
+        for record in self.records:
+            if record.label is None:
+                continue
+            try:
+                values = read_index_map(record.label)
+            except ImageError:
+                # Whoever reads this label map meets the same error, and counts it.
+                continue
+            largest = max(largest, int(values.max(where=values != _IGNORED_VALUE, initial=-1)))
+        return tuple(str(value) for value in range(largest + 1))
+
+    def read_image(self, record: ImageRecord) -> Image.Image:
+        """Return the photo as an RGB image at its own resolution, upright if it has no label map.
+
+        Raises:
+            ImageError: the file is missing or damaged; the message names it.
+        """
+        return read_image(record.image, upright=record.label is None)
+
+    def read_label(self, record: ImageRecord) -> np.ndarray | None:
+        """Return the label map (H, W) int16 at its own resolution, -1 where ignored; None where there is none.
+
+        Raises:
+            ImageError: the file is damaged, or holds a value that classes.txt does not name.
+        """
+        if record.label is None:
+            return None
+        table = np.arange(max(len(self.classes), _IGNORED_VALUE + 1), dtype=np.int16)
+        table[len(self.classes) :] = UNKNOWN
+        table[_IGNORED_VALUE] = IGNORED
+        return translate(read_index_map(record.label), table, record.label, "the classes of this folder")
+
+
+def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the paths, relative to `root`, of the visible files with one of `suffixes`; linked folders once each."""
+    seen: set[str] = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            names.clear()
+            continue
+        seen.add(real)
+        names[:] = [name for name in names if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield (Path(folder) / name).relative_to(root)
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the class names cannot be read ({error}); write one name a line, in UTF-8") from error
+    while names and not names[-1]:
+        names = names[:-1]
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise DataError(f"{path}: the class names must be there, not empty, and different; write one name a line")
+    return names

@@ -1,0 +1,115 @@
+"""Opening a data set by its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from spectral_graph.data.camvid import CamVid
+from spectral_graph.data.cityscapes import Cityscapes
+from spectral_graph.data.coco import CocoPanoptic
+from spectral_graph.data.cocostuff import CocoStuff
+from spectral_graph.data.dataset import Dataset
+from spectral_graph.data.folder import SUFFIXES, ImageFolder
+from spectral_graph.data.labels import LabelSet
+from spectral_graph.data.sample import Sample
+from spectral_graph.data.voc import Voc
+from spectral_graph.errors import ConfigError, DataError, MissingDataError
+
+DATASETS = ("coco", "cocostuff", "cityscapes", "voc", "camvid", "folder")
+
+VARIABLE = "SPECTRAL_GRAPH_DATA"
+
+_TWO_TABLES: dict[str, Callable[[Path, str | None, LabelSet], Dataset]] = {"coco": CocoPanoptic, "cocostuff": CocoStuff}
+_ONE_TABLE: dict[str, Callable[[Path, str | None], Dataset]] = {"cityscapes": Cityscapes, "voc": Voc, "camvid": CamVid}
+
+# Folders below the variable's that a data set may lie in.
+_FOLDERS = {"voc": ("voc", "voc2012")}
+
+
+def open_dataset(
+    name: str,
+    root: Path | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    labels: LabelSet = "coarse",
+) -> Dataset:
+    """Open a data set.
+
+    Args:
+        name: one of DATASETS.
+        root: its folder. None: the folder `name` below $SPECTRAL_GRAPH_DATA, or $SPECTRAL_GRAPH_DATA itself; for
+            ``coco`` without that variable, and for ``coco`` with split ``sample``, the built-in sample.
+        split: None for the usual one: val2017 or val.
+        limit: use the first so many images, in the order of their ids.
+        labels: ``coarse`` or ``fine`` classes of ``coco`` (27, 133) and ``cocostuff`` (27, 182).
+
+    Returns:
+        The data set, with at least one image.
+
+    Raises:
+        ConfigError: an unknown name, a limit below 1, a split or class table that this data set does not have.
+        MissingDataError: the folder or a part of it is missing.
+        DataError: a file of the data set is damaged, or there is no image.
+    """
+    if name not in DATASETS:
+        raise ConfigError(f"data set {name!r} is unknown; use one of {', '.join(DATASETS)}")
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit {limit} leaves no image; use 1 or more, or leave it out for all images")
+    if labels not in ("coarse", "fine"):
+        raise ConfigError(f"labels {labels!r} is unknown; use coarse or fine")
+    folder = _locate(name, root, split)
+    if labels == "fine" and (folder is None or name not in _TWO_TABLES):
+        has = "the built-in sample" if folder is None else name
+        raise ConfigError(f"{has} has one set of classes; fine labels exist for coco and cocostuff read with --root")
+    dataset = _open(name, folder, split, labels)
+    if not dataset.records:
+        raise DataError(_empty(dataset, folder))
+    if folder is None and split is None:
+        count = len(dataset.records)
+        dataset.notes = (f"no --root and no {VARIABLE}: using the built-in sample of {count} COCO photos",)
+    dataset.records = dataset.records[:limit]
+    return dataset
+
+
+def _locate(name: str, root: Path | None, split: str | None) -> Path | None:
+    """Return the folder of the data set, None for the built-in sample."""
+    if root is not None:
+        if not root.is_dir():
+            raise MissingDataError(f"--root {root} is not a folder; name the folder of the {name} data set")
+        return root
+    if name == "coco" and split == Sample.split:
+        return None
+    value = os.environ.get(VARIABLE)
+    if value:
+        base = Path(value).expanduser()
+        if not base.is_dir():
+            raise MissingDataError(f"{VARIABLE}={value} is not a folder; correct it, or name the data with --root")
+        below = [base / folder for folder in _FOLDERS.get(name, (name,))]
+        return next((folder for folder in below if folder.is_dir()), base)
+    if name == "coco" and split is None:
+        return None
+    what = f"the split {split!r} of coco is not built in (only 'sample' is)" if name == "coco" else f"no {name} folder"
+    raise MissingDataError(f"{what}; name the folder with --root, or its parent with {VARIABLE}")
+
+
+def _open(name: str, folder: Path | None, split: str | None, labels: LabelSet) -> Dataset:
+    if folder is None:
+        return Sample()
+    if name == "folder":
+        if split is not None:
+            raise ConfigError(
+                f"a folder of images has no split {split!r}; leave --split out, or name the folder itself"
+            )
+        return ImageFolder(folder)
+    if name in _TWO_TABLES:
+        return _TWO_TABLES[name](folder, split, labels)
+    return _ONE_TABLE[name](folder, split)
+
+
+def _empty(dataset: Dataset, folder: Path | None) -> str:
+    where = f" (split {dataset.split})" if dataset.split else ""
+    if dataset.name == "folder":
+        return f"{folder}: no image in this folder or below (looked for {' '.join(SUFFIXES)}); check --root"
+    return f"{folder}: the data set {dataset.name}{where} has no image; check --root and --split"

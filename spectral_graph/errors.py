@@ -1,0 +1,64 @@
+"""Every error that a user can meet. Each is also a builtin, so that `except FileNotFoundError` works.
+
+A message gives the value, the place and the cure.
+"""
+
+from __future__ import annotations
+
+
+class SpectralGraphError(Exception):
+    """Base of all errors of this package; the command line prints it in one line, without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(SpectralGraphError, ValueError):
+    """An option, or a combination of options, cannot be used."""
+
+
+class MissingDataError(SpectralGraphError, FileNotFoundError):
+    """A data set, or a part of it, is not where it should be."""
+
+
+class DataError(SpectralGraphError, ValueError):
+    """A data set is there but cannot be used: a damaged annotation file, no image at all, ..."""
+
+
+class ImageError(SpectralGraphError, ValueError):
+    """One image or label file cannot be read."""
+
+
+class ModelError(SpectralGraphError, ValueError):
+    """A model is unknown, or does not offer what is asked for (a layer, queries, keys, values)."""
+
+
+class WeightsError(SpectralGraphError, FileNotFoundError):
+    """Pre-trained weights are missing, damaged or out of reach."""
+
+
+class FeatureError(SpectralGraphError, ValueError):
+    """Features hold values that no graph can be built from (NaN, infinity) or have the wrong shape."""
+
+
+class GraphError(SpectralGraphError, ValueError):
+    """A graph cannot be built or does not fit the operation."""
+
+
+class FormatError(SpectralGraphError, ValueError):
+    """A stored file or array is damaged, truncated or of an unknown format version."""
+
+
+class StaleRunError(SpectralGraphError, ValueError):
+    """A run directory was made with other options or other input."""
+
+
+class RunBusyError(SpectralGraphError, RuntimeError):
+    """Another process works on the same run directory."""
+
+
+class SolverError(SpectralGraphError, ArithmeticError):
+    """A solver could not reach what was asked of it."""
+
+
+class DiskFullError(SpectralGraphError, OSError):
+    """Writing failed for want of space; what was finished before is kept."""

@@ -1,0 +1,86 @@
+"""Fetching a timm model's weights from the Hugging Face hub, giving up soon where it cannot be reached."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
+from spectral_graph.errors import WeightsError
+from spectral_graph.features.model import DEFAULT_MODEL
+
+PATIENCE = 10.0
+"""Seconds within which the hub must answer a first request."""
+
+_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+def fetch(name: str, repository: str, filename: str | None = None) -> Path:
+    """Return the weights file of a hub repository: from the local cache, or downloaded into it.
+
+    Args:
+        name: name of the model, for messages.
+        repository: e.g. ``timm/vit_small_patch14_dinov2.lvd142m``, with ``@revision`` if not the main one.
+        filename: name in the repository if not timm's usual one.
+
+    Raises:
+        WeightsError: the file is not in the cache, and the hub is out of reach, switched off or refuses it.
+    """
+    try:
+        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    except ImportError:
+        raise _out_of_reach(name, repository, "pip install huggingface_hub is needed first") from None
+    repo, _, revision = repository.partition("@")
+    names = _FILES if filename in (None, *_FILES) else (str(filename),)
+    place: dict[str, Any] = {"repo_id": repo, "revision": revision or None}
+    for candidate in names:
+        try:
+            return Path(hf_hub_download(filename=candidate, local_files_only=True, **place))
+        except LocalEntryNotFoundError:
+            continue
+    if constants.HF_HUB_OFFLINE:
+        raise _out_of_reach(name, repository, "HF_HUB_OFFLINE is set and the file is not in the local cache")
+    reason = _unreachable(constants.ENDPOINT)
+    if reason:
+        raise _out_of_reach(name, repository, reason)
+    try:
+        for candidate in names:
+            try:
+                return Path(hf_hub_download(filename=candidate, **place))
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                continue
+    except Exception as error:  # connection, access and disk errors of several libraries
+        raise _out_of_reach(name, repository, str(error).partition("\n")[0]) from error
+    raise _out_of_reach(name, repository, f"the repository has none of {', '.join(names)}")
+
+
+def _unreachable(endpoint: str) -> str:
+    """Return why the hub does not answer, or nothing. The hub's own client would try again for most of a minute."""
+    from huggingface_hub.utils import get_session
+
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            get_session().head(endpoint, timeout=PATIENCE)
+            answers.put("")
+        except Exception as error:  # handed to the waiting thread as text
+            answers.put(f"{endpoint} cannot be reached ({error})")
+
+    # In a thread of its own: looking up a host name knows no time limit.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        return f"{endpoint} did not answer within {PATIENCE:.0f} seconds"
+
+
+def _out_of_reach(name: str, repository: str, reason: str) -> WeightsError:
+    return WeightsError(
+        f"model {name}: its weights ({repository} on the Hugging Face hub) are out of reach: {reason}; "
+        f"give a local file with --weights FILE, or use --model {DEFAULT_MODEL}, which needs no hub"
+    )

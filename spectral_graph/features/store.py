@@ -1,0 +1,161 @@
+"""The feature store: q, k, v of every layer and the final features, one Zarr chunk an image, float16.
+
+    features.zarr/
+      layers/<layer>/<tensor>       (slots, nodes, width) float16; tensor is q, k or v
+      layers/<layer>/<tensor>_mean  (slots, width) float32: mean over the nodes of the image, for centring
+      final                         (slots, nodes, width) float16
+
+A slot is an image of the data set in its order; the slots of unreadable images stay zero and are never read.
+Every chunk carries a CRC-32C, so damage is found when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from spectral_graph.errors import FeatureError, FormatError
+from spectral_graph.files import disk_full_in_words
+
+FORMAT = 1
+FINAL = "final"
+
+
+class FeatureStore:
+    """Features on disk. Open with `create` or `open`."""
+
+    def __init__(self, path: Path, group: zarr.Group) -> None:
+        self.path, self._group = path, group
+        about: Any = group.attrs["spectral_graph"]
+        self.attributes: dict[str, Any] = about
+        self.slots: int = self.attributes["slots"]
+        self.nodes: int = self.attributes["nodes"]
+        self.layers: dict[str, int] = self.attributes["layers"]
+        self.tensors: tuple[str, ...] = tuple(self.attributes["tensors"])
+        self.final_width: int = self.attributes["final_width"]
+
+    @classmethod
+    def create(
+        cls, path: Path, slots: int, nodes: int, layers: Mapping[str, int], tensors: Sequence[str], final_width: int
+    ) -> FeatureStore:
+        """Make an empty store.
+
+        Args:
+            path: folder of the Zarr group; whatever lies there is replaced.
+            slots: images, readable or not.
+            nodes: nodes of an image (grid height x grid width).
+            layers: width (heads x head dimension) of each layer.
+            tensors: which of q, k, v are stored.
+            final_width: width of the final features.
+        """
+        with disk_full_in_words(path):
+            group = zarr.open_group(path, mode="w", zarr_format=3)
+            root = group.create_group("layers")
+            for name, width in layers.items():
+                layer = root.create_group(name)
+                for tensor in tensors:
+                    _array(layer, tensor, (slots, nodes, width), "float16")
+                    _array(layer, f"{tensor}_mean", (slots, width), "float32")
+            _array(group, FINAL, (slots, nodes, final_width), "float16")
+            group.attrs["spectral_graph"] = {
+                "format": FORMAT,
+                "slots": slots,
+                "nodes": nodes,
+                "layers": dict(layers),
+                "tensors": list(tensors),
+                "final_width": final_width,
+            }
+        return cls(path, group)
+
+    @classmethod
+    def open(cls, path: Path) -> FeatureStore:
+        """Open a store.
+
+        Raises:
+            FormatError: there is none, or it is damaged.
+        """
+        try:
+            group = zarr.open_group(path, mode="r+")
+            if group.attrs["spectral_graph"]["format"] != FORMAT:  # type: ignore[index,call-overload]
+                raise FormatError(f"{path} has another format than {FORMAT}; recompute with --force extract")
+            return cls(path, group)
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(f"{path} is no feature store ({error}); recompute with --force extract") from None
+
+    @staticmethod
+    def bytes_needed(slots: int, nodes: int, widths: int, tensors: int, final_width: int) -> int:
+        """Return the size of a store; `widths` is the sum over layers."""
+        return slots * (nodes * 2 * (widths * tensors + final_width) + 4 * widths * tensors)
+
+    def write(self, slot: int, layers: Mapping[str, Mapping[str, np.ndarray]], final: np.ndarray) -> None:
+        """Store one image: arrays (nodes, width), converted to float16.
+
+        Raises:
+            FeatureError: NaN, infinity, or a value beyond float16; nothing of the image is written then.
+        """
+        ready: list[tuple[str, np.ndarray, np.ndarray | None]] = []
+        for name in self.layers:
+            for tensor in self.tensors:
+                value = np.asarray(layers[name][tensor], np.float32)
+                ready.append((f"layers/{name}/{tensor}", _half(value, f"{tensor} of layer {name}"), value))
+        ready.append((FINAL, _half(np.asarray(final, np.float32), "the final features"), None))
+        with disk_full_in_words(self.path):
+            for key, half, full in ready:
+                _of(self._group, key)[slot] = half
+                if full is not None:
+                    _of(self._group, f"{key}_mean")[slot] = full.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+    def read(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
+        """Return (len(slots), nodes, width) float32 of one layer's q, k or v."""
+        return self._read(f"layers/{layer}/{tensor}", slots)
+
+    def read_final(self, slots: Sequence[int]) -> np.ndarray:
+        """Return (len(slots), nodes, width) float32 of the final features."""
+        return self._read(FINAL, slots)
+
+    def mean(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
+        """Return the mean vector (width,) float32 over all nodes of the given images, summed in float64."""
+        total = np.zeros(self.layers[layer])
+        for begin in range(0, len(slots), 1024):
+            total += self._read(f"layers/{layer}/{tensor}_mean", slots[begin : begin + 1024]).sum(
+                axis=0, dtype=np.float64
+            )
+        return (total / len(slots)).astype(np.float32)
+
+    def _read(self, key: str, slots: Sequence[int]) -> np.ndarray:
+        array = _of(self._group, key)
+        out = np.empty((len(slots), *array.shape[1:]), np.float32)
+        for row, slot in enumerate(slots):
+            try:
+                out[row] = array[int(slot)]
+            except (ValueError, FileNotFoundError) as error:
+                raise FormatError(
+                    f"{self.path}/{key}, image slot {slot}: damaged chunk ({error}); recompute with --force extract"
+                ) from None
+        return out
+
+
+def _of(group: zarr.Group, key: str) -> Any:
+    return group[key]
+
+
+def _array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    group.create_array(
+        name, shape=shape, chunks=(1, *shape[1:]), dtype=dtype, compressors=[Crc32cCodec()], fill_value=0
+    )
+
+
+def _half(value: np.ndarray, what: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        half = value.astype(np.float16)
+    if not np.isfinite(half).all():
+        worst = value[~np.isfinite(half)].flat[0]
+        raise FeatureError(f"{what} hold {worst}, which is not a finite float16 number")
+    return half

@@ -1,0 +1,1 @@
+"""Affinity graphs: building blocks of them, storing them, and multiplying with them."""

@@ -1,0 +1,177 @@
+"""The graph on disk: CSR blocks in Zarr, each readable by anndata.
+
+    graph.zarr/                       attrs "spectral_graph": format, kind, scope, c_intra, ...
+      blocks/<layer>/<id>/            anndata "csr_matrix" 0.1.0: data f4, indices i4, indptr i8
+                                      beside it: rows (global node ids, i8), degree (f4); attrs "facts"
+      merged/<normalisation>/<id>/    the mean over layers of the normalised graphs, the same layout
+
+A block is written under a hidden name and renamed, so a reader sees all of it or nothing.
+`docs/format.md` states the format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from spectral_graph.errors import FormatError
+from spectral_graph.files import disk_full_in_words, remove
+
+FORMAT = 1
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """A square CSR block over the nodes `rows`.
+
+    Attributes:
+        rows: (n,) int64 global node ids of its rows and columns, ascending.
+        indptr: (n + 1,) int64.
+        indices: (nnz,) int32, columns inside the block.
+        values: (nnz,) float32.
+        degree: (n,) float32 row sums of the affinity, or None for merged blocks.
+        facts: what is known about the block.
+    """
+
+    rows: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+    degree: np.ndarray | None
+    facts: Mapping[str, Any]
+
+
+class GraphStore:
+    """Blocks on disk. Open with `create` or `open`."""
+
+    def __init__(self, path: Path, attributes: dict[str, Any]) -> None:
+        self.path = path
+        self.attributes = attributes
+
+    @classmethod
+    def create(cls, path: Path, attributes: Mapping[str, Any]) -> GraphStore:
+        """Open the store for writing; `attributes` describe the graph (kind, nodes, layers, threshold, ...)."""
+        full = {"format": FORMAT, **attributes}
+        with disk_full_in_words(path):
+            path.mkdir(parents=True, exist_ok=True)
+            group = zarr.open_group(path, mode="a", zarr_format=3)
+            group.attrs["spectral_graph"] = full
+        return cls(path, full)
+
+    @classmethod
+    def open(cls, path: Path) -> GraphStore:
+        """Open a store for reading.
+
+        Raises:
+            FormatError: there is none, or of another format.
+        """
+        try:
+            attributes: Any = zarr.open_group(path, mode="r").attrs["spectral_graph"]
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise FormatError(f"{path} holds no graph ({error}); build one with: spectral-graph graph") from None
+        if attributes.get("format") != FORMAT:
+            raise FormatError(f"{path} has graph format {attributes.get('format')!r}, this version reads {FORMAT}")
+        return cls(path, attributes)
+
+    def set_attributes(self, **attributes: Any) -> None:
+        """Add to the description of the graph."""
+        self.attributes.update(attributes)
+        with disk_full_in_words(self.path):
+            zarr.open_group(self.path, mode="r+").attrs["spectral_graph"] = self.attributes
+
+    def has(self, name: str) -> bool:
+        """Tell whether the block `name` ("blocks/<layer>/<id>") is complete."""
+        return (self.path / name / "zarr.json").is_file()
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the complete blocks below `prefix`, e.g. "blocks/blocks.5", in ascending order."""
+        folder = self.path / prefix
+        if not folder.is_dir():
+            return []
+        found = (p.name for p in folder.iterdir() if not p.name.startswith(".") and (p / "zarr.json").is_file())
+        return [f"{prefix}/{name}" for name in sorted(found)]
+
+    def write(self, name: str, block: Block) -> None:
+        """Publish a block; it replaces one of the same name."""
+        target = self.path / name
+        aside = target.with_name(f".{target.name}.partial")
+        with disk_full_in_words(self.path):
+            self._make_parents(name)
+            try:
+                remove(aside)
+                group = zarr.open_group(aside, mode="w", zarr_format=3)
+                n = len(block.rows)
+                group.attrs.update(
+                    {
+                        "encoding-type": "csr_matrix",
+                        "encoding-version": "0.1.0",
+                        "shape": [n, n],
+                        "facts": dict(block.facts),
+                    }
+                )
+                arrays: dict[str, np.ndarray] = {
+                    "data": block.values.astype(np.float32, copy=False),
+                    "indices": block.indices.astype(np.int32, copy=False),
+                    "indptr": block.indptr.astype(np.int64, copy=False),
+                    "rows": block.rows.astype(np.int64, copy=False),
+                }
+                if block.degree is not None:
+                    arrays["degree"] = block.degree.astype(np.float32, copy=False)
+                for key, value in arrays.items():
+                    array = group.create_array(
+                        key,
+                        shape=value.shape,
+                        dtype=value.dtype,
+                        chunks=(max(1, min(CHUNK, len(value))),),
+                        compressors=[Crc32cCodec()],
+                        config={"write_empty_chunks": True},
+                    )
+                    array[...] = value
+                remove(target)
+                aside.replace(target)
+            except BaseException:
+                remove(aside)
+                raise
+
+    def read(self, name: str) -> Block:
+        """Read a block.
+
+        Raises:
+            FormatError: it is missing or damaged; the message names it.
+        """
+        try:
+            group = zarr.open_group(self.path / name, mode="r")
+            part: dict[str, Any] = {key: array[...] for key, array in group.arrays()}
+            n = int(group.attrs["shape"][0])  # type: ignore[index,arg-type]
+            facts: Any = group.attrs["facts"]
+            block = Block(part["rows"], part["indptr"], part["indices"], part["data"], part.get("degree"), facts)
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
+        _check(block, n, f"{self.path}/{name}")
+        return block
+
+    def _make_parents(self, name: str) -> None:
+        group = zarr.open_group(self.path, mode="a", zarr_format=3)
+        for part in Path(name).parent.parts:
+            group = group.require_group(part)
+
+
+def _check(block: Block, n: int, where: str) -> None:
+    """Refuse a block whose parts contradict each other, so that no kernel reads outside of it."""
+    nnz = len(block.values)
+    problem = ""
+    if len(block.rows) != n or len(block.indptr) != n + 1 or len(block.indices) != nnz:
+        problem = "its arrays do not fit together"
+    elif block.indptr[0] != 0 or block.indptr[-1] != nnz or bool((np.diff(block.indptr) < 0).any()):
+        problem = "indptr is not ascending from 0 to the number of stored values"
+    elif nnz and (int(block.indices.min()) < 0 or int(block.indices.max()) >= n):
+        problem = f"a column lies outside 0..{n - 1}"
+    if problem:
+        raise FormatError(f"{where}: damaged block ({problem}); recompute with --force graph")

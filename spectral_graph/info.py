@@ -1,0 +1,95 @@
+"""`spectral-graph info RUN`: what a run directory holds, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spectral_graph.bank import Bank
+from spectral_graph.config import STAGES
+from spectral_graph.files import read_json
+from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.run import read_manifest
+from spectral_graph.stages.context import ImageTable
+from spectral_graph.stages.methods import TITLES
+
+
+def describe(run: Path) -> str:
+    """Return a text about the run: input, stages, graphs, eigenvectors, scores.
+
+    Raises:
+        FormatError: there is no run, or a part of it is damaged.
+    """
+    manifest = read_manifest(run)
+    config = manifest["config"]
+    lines = [f"run {run} (spectral_graph {manifest['version']}, preset {manifest['preset']})"]
+    if manifest.get("command"):
+        lines.append(f"made by: {manifest['command']}")
+    lines.append("stages:")
+    for name in STAGES:
+        record = manifest["stages"][name]
+        cost = f", {record['seconds']:.1f} s, peak {record['peak_bytes'] / 1e9:.2f} GB" if "seconds" in record else ""
+        lines.append(f"  {name}: {record['state']}{cost}")
+    if (run / "images.json").exists():
+        lines += _images(ImageTable.load(run / "images.json"), config)
+    for kind in config["kinds"]:
+        if (run / kind / "graph.zarr" / "zarr.json").exists():
+            lines += _graph(GraphStore.open(run / kind / "graph.zarr").attributes)
+        if Bank.exists(run / kind / "ortho"):
+            lines += _bank(Bank.open(run / kind / "ortho", verify=False))
+    if (run / "metrics.json").exists():
+        lines += _scores(read_json(run / "metrics.json"))
+    if (run / "report" / "index.html").exists():
+        lines.append(f"report: {run / 'report' / 'index.html'}")
+    return "\n".join(lines)
+
+
+def _images(table: ImageTable, config: dict[str, Any]) -> list[str]:
+    h, w = table.grid
+    return [
+        f"images: {len(table.images)} of {config['dataset']}, {len(table.skipped)} skipped, grid {h} x {w}, "
+        f"{table.nodes} nodes",
+        f"model: {table.model['name']}, layers {', '.join(table.layers)}",
+    ]
+
+
+def _graph(attributes: dict[str, Any]) -> list[str]:
+    title = TITLES[attributes["kind"]]
+    lines = [
+        f"graph {title}: top {attributes['c_intra']} intra + {attributes['c_inter']} inter, threshold "
+        f"{attributes['threshold']}, {'centred' if attributes['centred'] else 'not centred'}, "
+        f"mini-batches of {attributes['batch']} images, {attributes['rounds']} rounds"
+    ]
+    facts = attributes.get("facts", {})
+    for name, found in [*facts.get("layers", {}).items(), ("all layers", facts.get("all"))]:
+        if found:
+            lines.append(
+                f"  {name}: {found['blocks']} blocks, {found['stored_edges']} stored edges, "
+                f"{found['isolated_nodes']} isolated nodes, "
+                f"{found['rows_with_fewer_neighbours']} rows with fewer neighbours, "
+                f"largest in-degree {found['largest_in_degree']}, {found['components']} components"
+            )
+    return lines
+
+
+def _bank(bank: Bank) -> list[str]:
+    leading = ", ".join(f"{value:.4f}" for value in bank.notes["rayleigh_quotients"][:8])
+    return [
+        f"  orthogonal bank: {bank.shape[0]} x {bank.shape[1]} float32, order {bank.notes['order']}, "
+        f"off-diagonal {bank.notes['off_diagonal']:.1e}; Rayleigh quotients {leading}, ..."
+    ]
+
+
+def _scores(metrics: dict[str, Any]) -> list[str]:
+    lines = ["scores (mean over K-means seeds):"]
+    for entry in metrics["methods"].values():
+        parts = [f"  {entry['title']}: coordinate MSE {entry['coordinates']['mse']:.2f}"]
+        if "hungarian" in entry and entry["hungarian"]["miou"]["mean"] is not None:
+            hungarian, greedy = entry["hungarian"], entry["greedy"]
+            parts.append(
+                f"mIoU {hungarian['miou']['mean']:.3f} Hungarian / {greedy['miou']['mean']:.3f} greedy, "
+                f"accuracy {hungarian['accuracy']['mean']:.3f} / {greedy['accuracy']['mean']:.3f}, "
+                f"{entry['images_scored']} images scored"
+            )
+        lines.append(", ".join(parts))
+    return lines

@@ -1,0 +1,84 @@
+"""All stages in order: the Python form of `python -m spectral_graph.build`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spectral_graph.config import STAGES, RunConfig
+from spectral_graph.data import open_dataset
+from spectral_graph.files import disk_full_in_words
+from spectral_graph.progress import Reporter
+from spectral_graph.run import RunDirectory
+from spectral_graph.stages.context import Context
+
+
+def _stage(name: str) -> Callable[[Context], None]:
+    """Return the function of a stage; modules are imported when their stage runs, to keep `info` and help quick."""
+    if name == "extract":
+        from spectral_graph.stages.extract import extract as function
+    elif name == "graph":
+        from spectral_graph.stages.graph import build_graphs as function
+    elif name == "solve":
+        from spectral_graph.stages.solve import solve as function
+    elif name == "orthogonalise":
+        from spectral_graph.stages.solve import orthogonalise_banks as function
+    elif name == "segment":
+        from spectral_graph.stages.segment import segment as function
+    elif name == "evaluate":
+        from spectral_graph.stages.evaluate import evaluate as function
+    else:
+        from spectral_graph.stages.report import report as function
+    return function
+
+
+def build(
+    config: RunConfig,
+    out: Path,
+    *,
+    preset: str = "best",
+    until: str = "report",
+    force: str | None = None,
+    command: str = "",
+    given: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Run all stages up to `until`; those that a former call finished are kept.
+
+    Args:
+        config: the options, from `spectral_graph.config.make_config`.
+        out: the run directory.
+        preset: the preset that the options started from; recorded.
+        until: the last stage to run.
+        force: recompute from this stage on.
+        command: how the program was called; shown in the report.
+        given: the options that the user chose, for later calls on the same run that leave them out; all by default.
+        reporter: where progress goes.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        SpectralGraphError: see the stages; what was finished before stays, and the same call goes on from there.
+    """
+    reporter = reporter or Reporter()
+    dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels)
+    for note in dataset.notes:
+        reporter.note(note)
+    with RunDirectory(out) as run:
+        run.open(config, preset, dataset.fingerprint(), force)
+        if command:
+            run.manifest["command"] = command
+        run.manifest["given"] = config.model_dump(mode="json") if given is None else dict(given)
+        run.save()
+        context = Context(config, run, dataset, reporter)
+        for name in STAGES[: STAGES.index(until) + 1]:
+            if run.complete(name):
+                continue
+            function = _stage(name)
+            with disk_full_in_words(out), run.stage(name):
+                function(context)
+            record = run.manifest["stages"][name]
+            reporter.note(f"{name}: {record['seconds']:.1f} s, peak {record['peak_bytes'] / 1e9:.2f} GB")
+    return out

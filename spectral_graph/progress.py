@@ -1,0 +1,107 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere; both with rate and time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Tracker(Protocol):
+    """Counts finished units of work."""
+
+    def advance(self, units: int = 1) -> None:
+        """Report that `units` more are finished."""
+
+
+class Silent:
+    """A tracker that shows nothing."""
+
+    def advance(self, units: int = 1) -> None:
+        """Do nothing."""
+
+
+class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} {self.unit}/s" if speed else "", style="progress.data.speed")
+
+
+class _Bar:
+    def __init__(self, progress: Progress, task: int) -> None:
+        self.progress, self.task = progress, task
+
+    def advance(self, units: int = 1) -> None:
+        self.progress.advance(self.task, units)  # type: ignore[arg-type]
+
+
+class PlainLines:
+    """Writes one line at the start, one every few seconds, and one at the end."""
+
+    def __init__(self, what: str, total: int, unit: str, done: int, stream: TextIO) -> None:
+        self.what, self.total, self.unit, self.stream = what, total, unit, stream
+        self.done = self.first = done
+        self.started = self.last = time.monotonic()
+
+    def advance(self, units: int = 1) -> None:
+        """Report that `units` more are finished."""
+        self.done += units
+        now = time.monotonic()
+        if now - self.last >= SECONDS_BETWEEN_LINES or self.done == self.total:
+            self.last = now
+            self._line(now)
+
+    def _line(self, now: float) -> None:
+        rate = (self.done - self.first) / max(now - self.started, 1e-9)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate > 0 and self.done < self.total else ""
+        print(f"{self.what}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s{left}", file=self.stream, flush=True)
+
+
+class Reporter:
+    """Speaks to the user: notes, and progress of one piece of work at a time.
+
+    Args:
+        stream: where to write; standard error by default, so that standard output stays free for results.
+        quiet: show nothing at all.
+    """
+
+    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
+        self.stream = stream if stream is not None else sys.stderr
+        self.quiet = quiet
+        self.console = Console(file=self.stream, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Write one line."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    @contextmanager
+    def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Tracker]:
+        """Show the progress of `what`: `done` of `total` units were finished by an earlier run."""
+        if self.quiet or total == done:
+            yield Silent()
+        elif self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(unit),
+                _Rate(unit),
+                TimeRemainingColumn(compact=True),
+            )
+            with Progress(*columns, console=self.console) as progress:
+                yield _Bar(progress, progress.add_task(what, total=total, completed=done))
+        else:
+            yield PlainLines(what, total, unit, done, self.stream)

@@ -1,0 +1,270 @@
+"""What a report says, as plain records that the report stage fills and `page.write_report` shows.
+
+Nothing here knows of HTML, pictures or the other stages. Every part may be left empty: the page leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MeanSd:
+    """A score over several K-means seeds.
+
+    Attributes:
+        mean: the mean over the seeds.
+        sd: the standard deviation over the seeds; None where there is one seed only.
+    """
+
+    mean: float
+    sd: float | None = None
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """The scores of one method on the whole data set. Shares are in 0..1; the page shows per cent.
+
+    Attributes:
+        method: e.g. ``V-V``, ``Q-K``, ``K-means on final features``.
+        clusters: K of K-means.
+        seeds: number of K-means seeds behind each mean.
+        images: images scored.
+        miou_hungarian: mean IoU with each cluster matched to one class.
+        miou_greedy: mean IoU with each cluster matched to the class it overlaps most.
+        accuracy_hungarian: share of labelled pixels that are right, Hungarian matching.
+        accuracy_greedy: the same, greedy matching.
+        coordinate_mse: mean squared error of a linear read-out of the grid position, in the unit
+            `ReportContent.coordinate_unit`; None where it was not measured.
+    """
+
+    method: str
+    clusters: int
+    seeds: int
+    images: int
+    miou_hungarian: MeanSd
+    miou_greedy: MeanSd
+    accuracy_hungarian: MeanSd
+    accuracy_greedy: MeanSd
+    coordinate_mse: float | None = None
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The IoU of one class under one method, in 0..1; None where the class has no pixel to score.
+
+    Attributes:
+        hungarian: IoU with Hungarian matching.
+        greedy: IoU with greedy matching.
+        pixels: labelled pixels of the class.
+    """
+
+    hungarian: float | None
+    greedy: float | None
+    pixels: int
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """The graph of one pathway and layer, over all of its blocks.
+
+    Attributes:
+        pathway: e.g. ``V-V``.
+        layer: the attention layer's name.
+        kind: the affinity and how it was built, e.g. ``vv, centred, batch``.
+        nodes: number of nodes (grid cells of all images, counted once in each block they are in).
+        edges: stored entries of the symmetric matrix A.
+        isolated: nodes without an edge.
+        max_in_degree: how many nodes chose the most chosen node as a neighbour (before A is made symmetric).
+        mean_degree: mean of D, the sum of a node's edge weights.
+        components: connected components, isolated nodes included; None where they were not counted.
+        threshold: affinities below it were dropped.
+    """
+
+    pathway: str
+    layer: str
+    kind: str
+    nodes: int
+    edges: int
+    isolated: int
+    max_in_degree: int
+    mean_degree: float
+    components: int | None
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How a solver went on.
+
+    Attributes:
+        pathway: e.g. ``V-V``.
+        quantity: what is drawn upwards, e.g. ``loss (Eqn. 4)`` or ``largest residual``. Curves of one quantity share
+            a chart.
+        step: what is counted, e.g. ``step`` or ``round``.
+        points: (step, value) in the order of the steps.
+        target: the value at which the solver stops, drawn as a line; None where there is none.
+    """
+
+    pathway: str
+    quantity: str
+    step: str
+    points: Sequence[tuple[float, float]]
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """What one stage cost.
+
+    Attributes:
+        name: the stage's name.
+        seconds: wall-clock time.
+        peak_bytes: peak memory of the process in the stage; None where it was not measured.
+        state: e.g. ``done``, ``kept from an earlier run``, ``failed``.
+    """
+
+    name: str
+    seconds: float
+    peak_bytes: int | None
+    state: str
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What the run looked at.
+
+    Attributes:
+        name: name of the data set.
+        split: its split; empty where it has none.
+        images: images kept.
+        unlabelled: images kept that have no label map.
+        grid: the bank's grid (h, w) in nodes.
+        network_size: the size (H, W) in pixels that the network sees.
+        preprocessing: one sentence.
+        skipped: (image id, reason) of each image that was left out.
+    """
+
+    name: str
+    split: str
+    images: int
+    unlabelled: int
+    grid: tuple[int, int]
+    network_size: tuple[int, int]
+    preprocessing: str
+    skipped: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class PathwayView:
+    """What one pathway found in one photo.
+
+    Attributes:
+        eigenvectors: (h, w, C) float32 on the bank's grid, leading column first.
+        regions: (h, w) integer cluster ids, -1 for none; None where no regions were made.
+        matched: the class id that Hungarian matching gives each cluster, -1 for none; None where there are no labels.
+    """
+
+    eigenvectors: np.ndarray
+    regions: np.ndarray | None = None
+    matched: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryItem:
+    """One photo of the gallery.
+
+    Attributes:
+        id: the image's id in its data set.
+        photo: (H, W, 3) uint8, as the network saw it.
+        ground_truth: (H, W) int16 class ids, -1 ignored; None where the image has no label.
+        pathways: pathway name -> what it found.
+    """
+
+    id: str
+    photo: np.ndarray
+    ground_truth: np.ndarray | None
+    pathways: Mapping[str, PathwayView]
+
+
+@dataclass(frozen=True)
+class PhotoLicence:
+    """The licence of one photo that the page shows.
+
+    Attributes:
+        image: the image's id.
+        licence: its name.
+        url: where the photo comes from, or the licence's page; empty where unknown.
+    """
+
+    image: str
+    licence: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file or folder of the run directory.
+
+    Attributes:
+        path: relative to the run directory.
+        what: what it is, in a few words.
+        bytes: its size.
+    """
+
+    path: str
+    what: str
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContent:
+    """All that a report shows.
+
+    Attributes:
+        title: the page's title.
+        command: the command line of the run.
+        created: ISO date, or date and time.
+        preset: name of the preset.
+        options: section -> {option: value}, in the order to be shown.
+        dataset: what the run looked at.
+        versions: program -> version.
+        notes: sentences that a reader must know, shown at the top.
+        classes: class names; index = class id. Empty where there are no labels.
+        scores: one row a method.
+        per_class: method -> {class name: score}.
+        coordinate_unit: the unit of `ScoreRow.coordinate_mse`.
+        graphs: one record a pathway and layer.
+        eigenvalues: pathway -> eigenvalues, largest first.
+        history: curves of the solvers.
+        stages: what each stage cost.
+        gallery: the photos to show.
+        limits: pathway -> (low, high), each (C,): the eigenvector values shown darkest and brightest. Where a pathway
+            is missing, its 2nd and 98th percentiles over the gallery are used.
+        licences: licences of the photos shown.
+        files: what the run directory holds.
+    """
+
+    title: str
+    command: str
+    created: str
+    preset: str
+    options: Mapping[str, Mapping[str, object]]
+    dataset: DatasetFacts
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    scores: Sequence[ScoreRow] = ()
+    per_class: Mapping[str, Mapping[str, ClassScore]] = field(default_factory=dict)
+    coordinate_unit: str = "grid steps squared"
+    graphs: Sequence[GraphFacts] = ()
+    eigenvalues: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    history: Sequence[Curve] = ()
+    stages: Sequence[StageFacts] = ()
+    gallery: Sequence[GalleryItem] = ()
+    limits: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    licences: Sequence[PhotoLicence] = ()
+    files: Sequence[FileEntry] = ()

@@ -1,0 +1,45 @@
+"""File names for the pictures of a report: safe on every system, and never two alike."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_LONGEST = 80
+
+
+class FileNames:
+    """Hands out file names; none is handed out twice, also not on systems that ignore upper and lower case."""
+
+    def __init__(self) -> None:
+        self._stems: set[str] = set()
+        self._files: set[str] = set()
+
+    def stem(self, image_id: str) -> str:
+        """Return the beginning of the names of one image's files.
+
+        It is the id itself where that is safe and not taken; otherwise what is unsafe becomes ``_`` and a digest of
+        the id is added.
+        """
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", image_id).lstrip(".")[:_LONGEST] or "image"
+        if safe != image_id:
+            safe += "-" + hashlib.sha256(image_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        return _take(safe, "", self._stems)
+
+    def file(self, stem: str, what: str) -> str:
+        """Return the name ``<stem>_<what>.png``, or ``<what>.png`` without a stem, with a number added if taken."""
+        return _take(f"{stem}_{what}" if stem else what, ".png", self._files)
+
+
+def slug(text: str) -> str:
+    """Return a name as a part of a file name: ``V-V`` becomes ``vv``, ``final features`` ``final_features``."""
+    return re.sub(r"\s+", "_", re.sub(r"[^a-z0-9\s]", "", text.lower()).strip()) or "pathway"
+
+
+def _take(name: str, ending: str, taken: set[str]) -> str:
+    candidate, number = name, 1
+    while (candidate + ending).casefold() in taken:
+        number += 1
+        candidate = f"{name}-{number}"
+    taken.add((candidate + ending).casefold())
+    return candidate + ending

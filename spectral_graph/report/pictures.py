@@ -1,0 +1,168 @@
+"""Arrays of a gallery turned into pictures: eigenvectors as colours, regions and labels laid over the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from spectral_graph.report.colours import colour_table
+
+Limits = tuple[np.ndarray, np.ndarray]
+
+MAX_SHOWN = 12
+"""Eigenvectors shown at most; three make one picture."""
+
+_OVERLAY = 0.66
+_CONTRAST, _BASE = 0.45, 95
+_ROBUST = (2.0, 98.0)
+
+
+def triples(channels: int) -> list[tuple[int, ...]]:
+    """Return the eigenvectors of each picture: (0, 1, 2), (3, 4, 5), ... as far as present, 12 at most."""
+    shown = range(min(channels, MAX_SHOWN))
+    return [tuple(shown[start : start + 3]) for start in range(0, len(shown), 3)]
+
+
+def common_limits(eigenvectors: Iterable[np.ndarray]) -> Limits:
+    """Return the values shown darkest and brightest in each channel, common to all images.
+
+    They are the 2nd and 98th percentiles over all nodes of all images; where these coincide although the channel
+    varies (an eigenvector that lives on a few nodes), the smallest and largest value.
+
+    Args:
+        eigenvectors: (h, w, C) each, with one C. Values that are not finite are left out.
+
+    Returns:
+        low and high, each (C,) float64.
+    """
+    rows = np.concatenate([view.reshape(-1, view.shape[-1]) for view in eigenvectors]).astype(np.float64)
+    rows[~np.isfinite(rows)] = np.nan
+    empty = np.isnan(rows).all(axis=0)
+    rows[:, empty] = 0.0
+    low, high = np.nanpercentile(rows, _ROBUST, axis=0)
+    smallest, largest = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+    collapsed = _flat(low, high)
+    return np.where(collapsed, smallest, low), np.where(collapsed, largest, high)
+
+
+def eigenvector_picture(
+    eigenvectors: np.ndarray, channels: Sequence[int], limits: Limits, size: tuple[int, int]
+) -> np.ndarray:
+    """Show one to three eigenvectors as red, green and blue, enlarged bilinearly.
+
+    A value at the low limit is dark and at the high limit bright in its colour; a channel that does not vary, and a
+    value that is not finite, is mid-grey. One eigenvector alone is shown in grey.
+
+    Args:
+        eigenvectors: (h, w, C).
+        channels: one to three columns.
+        limits: low and high, each (C,).
+        size: (H, W) of the picture.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    chosen = list(channels)
+    low, high = (np.asarray(limit, dtype=np.float64)[chosen] for limit in limits)
+    values = eigenvectors[..., chosen].astype(np.float64)
+    flat = _flat(low, high)
+    scaled = (values - low) / np.where(flat, 1.0, high - low)
+    scaled = np.where(flat | ~np.isfinite(values), 0.5, np.clip(scaled, 0.0, 1.0))
+    planes = [_resize(scaled[..., i], size, Image.Resampling.BILINEAR) for i in range(len(chosen))]
+    if len(planes) == 1:
+        planes *= 3
+    elif len(planes) == 2:
+        planes.append(np.full(size, 0.5))
+    return (np.stack(planes, axis=-1) * 255).round().astype(np.uint8)
+
+
+def cluster_colours(clusters: int, matched: Sequence[int] | None, classes: int) -> np.ndarray:
+    """Return the colour of each cluster: that of its matched class, or one that no class has.
+
+    Args:
+        clusters: number of clusters.
+        matched: the class of each cluster, -1 for none; None where there are no labels.
+        classes: number of classes; their colours are the first of the table.
+
+    Returns:
+        (clusters, 3) uint8.
+    """
+    ids = np.full(clusters, -1)
+    if matched is not None:
+        known = np.asarray(matched, dtype=np.int64)[:clusters]
+        ids[: len(known)] = np.where((known >= 0) & (known < classes), known, -1)
+    free = ids < 0
+    ids[free] = classes + np.arange(int(free.sum()))
+    return colour_table(classes + clusters)[ids]
+
+
+def overlay(photo: np.ndarray, ids: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Lay regions over a photo: their colours over its grey version, with white borders.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        ids: (h, w) integers, rows of `colours`; what is negative or beyond stays grey. Enlarged by nearest neighbour.
+        colours: (n, 3) uint8.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    size = (photo.shape[0], photo.shape[1])
+    ids = _resize(ids, size, Image.Resampling.NEAREST).astype(np.int64)
+    # Less contrast in the photo, so that a colour is nearly the same in its dark and its bright parts.
+    grey = photo.astype(np.float64) @ np.array([0.299, 0.587, 0.114]) * _CONTRAST + _BASE
+    picture = np.repeat(grey[..., None], 3, axis=-1)
+    named = (ids >= 0) & (ids < len(colours))
+    picture[named] = (1 - _OVERLAY) * picture[named] + _OVERLAY * colours[ids[named]]
+    picture[borders(ids, max(1, round(min(size) / 250)))] = 245
+    return picture.round().astype(np.uint8)
+
+
+def as_laid_over(colour: np.ndarray) -> np.ndarray:
+    """Return how `overlay` shows a colour on a photo of middle brightness: (3,) uint8 to (3,) uint8."""
+    return ((1 - _OVERLAY) * (_CONTRAST * 128 + _BASE) + _OVERLAY * colour).round().astype(np.uint8)
+
+
+def borders(ids: np.ndarray, width: int = 1) -> np.ndarray:
+    """Return where a pixel differs from its right or lower neighbour, thickened to `width` pixels: (H, W) bool."""
+    edge = np.zeros(ids.shape, dtype=bool)
+    edge[:, :-1] |= ids[:, :-1] != ids[:, 1:]
+    edge[:-1] |= ids[:-1] != ids[1:]
+    thick = edge.copy()
+    for shift in range(1, width):
+        thick[shift:] |= edge[:-shift]
+        thick[:, shift:] |= edge[:, :-shift]
+    return thick
+
+
+def agreement(ground_truth: np.ndarray, regions: np.ndarray, matched: Sequence[int]) -> float | None:
+    """Return the share of the labelled pixels of one photo whose region is matched to their class; None without any.
+
+    Args:
+        ground_truth: (H, W) class ids, -1 ignored.
+        regions: (h, w) cluster ids, enlarged by nearest neighbour.
+        matched: the class of each cluster, -1 for none.
+    """
+    labelled = ground_truth >= 0
+    if not labelled.any():
+        return None
+    size = (ground_truth.shape[0], ground_truth.shape[1])
+    ids = _resize(regions, size, Image.Resampling.NEAREST).astype(np.int64)
+    classes = np.append(np.asarray(matched, dtype=np.int64), -1)
+    # The last entry stands for every id without a cluster.
+    predicted = classes[np.where((ids >= 0) & (ids < len(matched)), ids, len(matched))]
+    return float((predicted == ground_truth)[labelled].mean())
+
+
+def _flat(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return which channels vary by no more than the rounding of float32."""
+    return high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
+
+
+def _resize(plane: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+    if plane.shape == size:
+        return plane
+    # Pillow's 32-bit float images hold cluster ids exactly up to 2^24.
+    return np.asarray(Image.fromarray(plane.astype(np.float32)).resize((size[1], size[0]), how))

@@ -1,0 +1,164 @@
+"""The tables on the run itself: graphs, spectrum, stages, options, versions, files, skipped images, licences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from spectral_graph.report.content import FileEntry, GraphFacts, PhotoLicence, StageFacts
+from spectral_graph.report.table import Cell, Column, Table
+from spectral_graph.report.words import DASH, count, decimal, duration, plain, size
+
+
+def graph_table(graphs: Sequence[GraphFacts]) -> Table:
+    """Return the facts on each graph, and a line of totals for each pathway of more than one layer.
+
+    Args:
+        graphs: at least one.
+    """
+    columns = [
+        Column("Pathway", number=False),
+        Column("Layer", number=False),
+        Column("Kind", number=False),
+        Column("Nodes"),
+        Column("Stored edges"),
+        Column("Isolated nodes"),
+        Column("Largest in-degree"),
+        Column("Mean degree"),
+        Column("Components"),
+        Column("Threshold"),
+    ]
+    rows = [
+        [
+            Cell(graph.pathway),
+            Cell(graph.layer),
+            Cell(graph.kind),
+            Cell(count(graph.nodes)),
+            Cell(count(graph.edges)),
+            Cell(count(graph.isolated)),
+            Cell(count(graph.max_in_degree)),
+            Cell(f"{graph.mean_degree:.2f}"),
+            Cell(count(graph.components)),
+            Cell(decimal(graph.threshold)),
+        ]
+        for graph in graphs
+    ]
+    key = [
+        ("Node", "one grid cell of one image; an image in several mini-batches is counted in each."),
+        ("Stored edges", "entries of the symmetric affinity matrix A; each pair of neighbours is stored twice."),
+        ("Isolated node", "a node none of whose affinities reaches the threshold: it has no edge and no say."),
+        ("Largest in-degree", "how many nodes chose the most popular node as a neighbour; a huge value betrays a hub."),
+        ("Mean degree", "the sum of a node's edge weights, averaged over the nodes."),
+        ("Components", "parts of the graph without an edge between them; an isolated node is a part of its own."),
+        ("Threshold", "affinities below this cosine were dropped."),
+    ]
+    return Table("graphs-table", "The graphs of each pathway and layer", columns, rows, _graph_totals(graphs), key)
+
+
+def _graph_totals(graphs: Sequence[GraphFacts]) -> list[list[Cell]]:
+    totals = []
+    for pathway in dict.fromkeys(graph.pathway for graph in graphs):
+        own = [graph for graph in graphs if graph.pathway == pathway]
+        if len(own) < 2:
+            continue
+        nodes = sum(graph.nodes for graph in own)
+        weight = sum(graph.mean_degree * graph.nodes for graph in own)
+        totals.append(
+            [
+                Cell(pathway),
+                Cell(f"all {len(own)}"),
+                Cell("sum, largest or mean"),
+                Cell(count(nodes)),
+                Cell(count(sum(graph.edges for graph in own))),
+                Cell(count(sum(graph.isolated for graph in own))),
+                Cell(count(max(graph.max_in_degree for graph in own))),
+                Cell(f"{weight / nodes:.2f}" if nodes else DASH),
+                Cell(DASH),
+                Cell(DASH),
+            ]
+        )
+    return totals
+
+
+def eigenvalue_table(eigenvalues: Mapping[str, Sequence[float]]) -> Table:
+    """Return all eigenvalues, one row a number and one column a pathway."""
+    columns = [Column("Number"), *(Column(name) for name in eigenvalues)]
+    longest = max(len(values) for values in eigenvalues.values())
+    rows = [
+        [
+            Cell(str(number + 1)),
+            *(
+                Cell(decimal(values[number], 6), exact=repr(float(values[number])))
+                if number < len(values)
+                else Cell(DASH)
+                for values in eigenvalues.values()
+            ),
+        ]
+        for number in range(longest)
+    ]
+    return Table("eigenvalues-table", "All eigenvalues", columns, rows)
+
+
+def stage_table(stages: Sequence[StageFacts]) -> Table:
+    """Return time and memory of each stage, and their sum and peak."""
+    columns = [Column("Stage", number=False), Column("Time"), Column("Peak memory"), Column("State", number=False)]
+    rows = [
+        [Cell(stage.name), _time(stage.seconds), _bytes(stage.peak_bytes), Cell(stage.state)] for stage in stages
+    ]  # fmt: skip
+    peaks = [stage.peak_bytes for stage in stages if stage.peak_bytes is not None]
+    total = [Cell("all"), _time(sum(stage.seconds for stage in stages)), _bytes(max(peaks, default=None)), Cell("")]
+    key = [
+        ("Time", "wall-clock time; of a stage kept from an earlier run, what it took then."),
+        ("Peak memory", "the most memory that the process held in the stage, in decimal units."),
+    ]
+    return Table("stages-table", "Stages", columns, rows, [total] if len(stages) > 1 else [], key)
+
+
+def option_tables(options: Mapping[str, Mapping[str, object]]) -> list[Table]:
+    """Return one table for each section of options."""
+    columns = [Column("Option", number=False), Column("Value", number=False)]
+    return [
+        Table(
+            f"options-table-{number}",
+            section,
+            columns,
+            [[Cell(name, code=True), Cell(plain(value), code=True)] for name, value in values.items()],
+        )
+        for number, (section, values) in enumerate(options.items(), start=1)
+        if values
+    ]
+
+
+def version_table(versions: Mapping[str, str]) -> Table:
+    """Return the versions of the programs used."""
+    columns = [Column("Program", number=False), Column("Version", number=False)]
+    rows = [[Cell(name), Cell(version, code=True)] for name, version in versions.items()]
+    return Table("versions-table", "Versions", columns, rows)
+
+
+def file_table(files: Sequence[FileEntry]) -> Table:
+    """Return what the run directory holds."""
+    columns = [Column("File or folder", number=False), Column("What it is", number=False), Column("Size")]
+    rows = [[Cell(entry.path, code=True), Cell(entry.what), _bytes(entry.bytes)] for entry in files]
+    return Table("files-table", "The run directory", columns, rows)
+
+
+def skipped_table(skipped: Sequence[tuple[str, str]]) -> Table:
+    """Return the images that were left out, and why."""
+    columns = [Column("Image", number=False), Column("Reason", number=False)]
+    rows = [[Cell(image, code=True), Cell(reason)] for image, reason in skipped]
+    return Table("skipped-table", "Images left out", columns, rows)
+
+
+def licence_table(licences: Sequence[PhotoLicence]) -> Table:
+    """Return the licences of the photos that the page shows."""
+    columns = [Column("Photo", number=False), Column("Licence", number=False), Column("Source", number=False)]
+    rows = [[Cell(entry.image), Cell(entry.licence), Cell(entry.url or DASH, link=entry.url)] for entry in licences]
+    return Table("licences-table", "Photos in the gallery", columns, rows)
+
+
+def _time(seconds: float) -> Cell:
+    return Cell(duration(seconds), exact=f"{seconds:.6g} seconds")
+
+
+def _bytes(value: int | None) -> Cell:
+    return Cell(size(value), exact="" if value is None else f"{value} bytes")

@@ -1,0 +1,198 @@
+"""The run directory: which options made it, which stages are finished, what each cost.
+
+    RUN/run.json   options, preset, versions, fingerprint of the input, state of every stage
+    RUN/.lock      held by the process that works on the run
+
+A stage is entered with `RunDirectory.stage`; it becomes "complete" only when its work returned without an error.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spectral_graph import __version__
+from spectral_graph.config import STAGES, RunConfig, flag, stage_of
+from spectral_graph.errors import ConfigError, FormatError, RunBusyError, StaleRunError
+from spectral_graph.files import read_json, remove, write_json
+from spectral_graph.memory import peak_bytes, reset_peak
+
+FORMAT = 1
+RECORDED_PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "zarr", "pillow")
+
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "extract": ("images.json", "features.zarr"),
+    "graph": ("{kind}/graph.zarr",),
+    "solve": ("{kind}/solve", "{kind}/bank"),
+    "orthogonalise": ("{kind}/ortho",),
+    "segment": ("regions.zarr",),
+    "evaluate": ("metrics.json",),
+    "report": ("report",),
+}
+"""What each stage writes inside the run directory; `{kind}` stands for vv, qk and kk."""
+
+
+class RunDirectory:
+    """One run on disk. Use as a context manager: it holds the lock of the folder.
+
+    Args:
+        path: the folder; made if it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest: dict[str, Any] = {}
+        self._lock: int | None = None
+
+    def __enter__(self) -> RunDirectory:
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"--out {self.path}: this is a file; name a folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            self._lock = None
+            raise RunBusyError(
+                f"another process works on {self.path}; wait for it, or name another folder with --out"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def open(self, config: RunConfig, preset: str, fingerprint: str, force: str | None = None) -> None:
+        """Take up the run that lies here, or start a new one.
+
+        Args:
+            config: the options of this call.
+            preset: the name of the preset that they started from.
+            fingerprint: of the input images.
+            force: recompute from this stage on; options of these stages may have changed.
+
+        Raises:
+            StaleRunError: the run was made with other options or other input; the message says which.
+        """
+        if not (self.path / "run.json").exists():
+            strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock")
+            if strangers:
+                raise StaleRunError(
+                    f"{self.path} is not empty and holds no run (found {strangers[0]}); name another folder with --out"
+                )
+            self.manifest = {"format": FORMAT, "stages": {name: {"state": "open"} for name in STAGES}}
+        else:
+            self.manifest = read_manifest(self.path)
+            self._refuse_changes(config, fingerprint, force)
+        if force is not None:
+            self.forget(force)
+        self.manifest.update(
+            version=__version__,
+            versions=versions(),
+            preset=preset,
+            config=config.model_dump(mode="json"),
+            fingerprint=fingerprint,
+        )
+        self.manifest.setdefault("created", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        self.save()
+
+    def _refuse_changes(self, config: RunConfig, fingerprint: str, force: str | None) -> None:
+        begun = [name for name in STAGES if self.manifest["stages"][name]["state"] != "open"]
+        if not begun:
+            return
+        redone = STAGES.index(force) if force is not None else len(STAGES)
+        last = STAGES.index(begun[-1])
+        old, new = self.manifest["config"], config.model_dump(mode="json")
+        for name, value in new.items():
+            stage = stage_of(name)
+            if old.get(name) != value and STAGES.index(stage) <= last and STAGES.index(stage) < redone:
+                raise StaleRunError(
+                    f"{flag(name)} is {_show(value)}, but {self.path} was made with {_show(old.get(name))}; "
+                    f"recompute with --force {stage}, or name another folder with --out"
+                )
+        if self.manifest["fingerprint"] != fingerprint and redone > 0:
+            raise StaleRunError(
+                f"the images of this data set are not those that {self.path} was made from; "
+                "recompute with --force extract, or name another folder with --out"
+            )
+
+    def forget(self, stage: str) -> None:
+        """Remove the results of `stage` and of all stages after it."""
+        for name in STAGES[STAGES.index(stage) :]:
+            self.manifest["stages"][name] = {"state": "open"}
+        self.save()
+        for name in reversed(STAGES[STAGES.index(stage) :]):
+            for pattern in OUTPUTS[name]:
+                for kind in ("vv", "qk", "kk") if "{kind}" in pattern else ("",):
+                    remove(self.path / pattern.format(kind=kind))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Run a stage: its time adds up over interrupted attempts; yields its record, for facts worth keeping."""
+        record = self.manifest["stages"][name]
+        record["state"] = "running"
+        self.save()
+        reset_peak()
+        began = time.monotonic()
+        try:
+            yield record
+            record["state"] = "complete"
+        finally:
+            record["seconds"] = record.get("seconds", 0.0) + time.monotonic() - began
+            record["peak_bytes"] = max(record.get("peak_bytes", 0), peak_bytes())
+            self.save()
+
+    def complete(self, name: str) -> bool:
+        """Tell whether a stage is finished."""
+        return bool(self.manifest["stages"][name]["state"] == "complete")
+
+    def save(self) -> None:
+        """Write run.json."""
+        write_json(self.path / "run.json", self.manifest)
+
+    def folder(self, kind: str) -> Path:
+        """Return the folder of one affinity (vv, qk, kk)."""
+        return self.path / kind
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read run.json of a run directory.
+
+    Raises:
+        FormatError: there is no run, or it was written by another format.
+    """
+    if not (path / "run.json").is_file():
+        raise FormatError(f"{path} holds no run (no run.json); make one with: spectral-graph build --out {path}")
+    manifest: dict[str, Any] = read_json(path / "run.json")
+    if manifest.get("format") != FORMAT:
+        raise FormatError(
+            f"{path}/run.json has format {manifest.get('format')!r}, this version reads {FORMAT}; "
+            "compute the run anew in another folder"
+        )
+    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results may depend on."""
+    found = {"python": platform.python_version()}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "unset" if value is None else str(value)

@@ -1,0 +1,103 @@
+"""Regions on disk: one cluster map an image, for every method and K-means seed.
+
+    regions.zarr/<method>/labels     (seeds, images, nodes) uint16
+    regions.zarr/<method>/centroids  (seeds, K, channels) float32
+    attrs "spectral_graph": format, grid, seeds, K
+
+It is written aside and published by `publish`, so that a reader sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from spectral_graph.errors import FormatError
+from spectral_graph.files import disk_full_in_words, remove
+
+FORMAT = 1
+IMAGES_PER_CHUNK = 64
+
+
+class RegionStore:
+    """Cluster maps on disk. Open with `create` or `open`."""
+
+    def __init__(self, path: Path, group: zarr.Group) -> None:
+        self.path, self._group = path, group
+        about: Any = group.attrs["spectral_graph"]
+        self.grid: tuple[int, int] = tuple(about["grid"])
+        self.seeds: tuple[int, ...] = tuple(about["seeds"])
+        self.clusters: int = about["clusters"]
+
+    @classmethod
+    def create(cls, path: Path, grid: tuple[int, int], seeds: Sequence[int], clusters: int) -> RegionStore:
+        """Start a store beside `path`; `publish` puts it in place."""
+        aside = path.with_name(f".{path.name}.partial")
+        with disk_full_in_words(path):
+            remove(aside)
+            group = zarr.open_group(aside, mode="w", zarr_format=3)
+            group.attrs["spectral_graph"] = {
+                "format": FORMAT,
+                "grid": list(grid),
+                "seeds": list(seeds),
+                "clusters": clusters,
+            }
+        return cls(path, group)
+
+    @classmethod
+    def open(cls, path: Path) -> RegionStore:
+        """Open a published store.
+
+        Raises:
+            FormatError: there is none, or it is damaged.
+        """
+        try:
+            return cls(path, zarr.open_group(path, mode="r"))
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise FormatError(f"{path} holds no regions ({error}); recompute with --force segment") from None
+
+    def add_method(self, method: str, images: int, channels: int) -> None:
+        """Make room for the maps of a method."""
+        nodes, seeds = self.grid[0] * self.grid[1], len(self.seeds)
+        for name, shape, chunks, dtype in (
+            ("labels", (seeds, images, nodes), (1, min(images, IMAGES_PER_CHUNK), nodes), "uint16"),
+            ("centroids", (seeds, self.clusters, channels), (1, self.clusters, channels), "float32"),
+        ):
+            self._group.create_array(
+                f"{method}/{name}", shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()], fill_value=0
+            )
+
+    def write(self, method: str, seed_index: int, start: int, labels: np.ndarray) -> None:
+        """Store the labels (images, nodes) of the images from `start` on."""
+        with disk_full_in_words(self.path):
+            self._array(method, "labels")[seed_index, start : start + len(labels)] = labels
+
+    def write_centroids(self, method: str, seed_index: int, centroids: np.ndarray) -> None:
+        """Store the centroids (K, channels)."""
+        with disk_full_in_words(self.path):
+            self._array(method, "centroids")[seed_index] = centroids
+
+    def read(self, method: str, seed_index: int, image: int) -> np.ndarray:
+        """Return the cluster map (h, w) uint16 of one image."""
+        try:
+            labels: np.ndarray = self._array(method, "labels")[seed_index, image]
+        except ValueError as error:
+            raise FormatError(f"{self.path}/{method}/labels, image {image}: {error}; use --force segment") from None
+        return labels.reshape(self.grid)
+
+    def methods(self) -> list[str]:
+        """Return the methods stored."""
+        return sorted(self._group.group_keys())
+
+    def publish(self) -> None:
+        """Put the finished store in place."""
+        remove(self.path)
+        self.path.with_name(f".{self.path.name}.partial").replace(self.path)
+
+    def _array(self, method: str, name: str) -> Any:
+        return self._group[f"{method}/{name}"]

@@ -1,0 +1,104 @@
+"""What every stage gets, and the table of images that the extract stage leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spectral_graph.config import RunConfig
+from spectral_graph.data.dataset import Dataset, ImageRecord
+from spectral_graph.files import read_json, write_json
+from spectral_graph.progress import Reporter
+from spectral_graph.run import RunDirectory
+
+
+@dataclass(frozen=True)
+class Context:
+    """Options, run directory, data set, and the way to speak to the user."""
+
+    config: RunConfig
+    run: RunDirectory
+    dataset: Dataset
+    reporter: Reporter
+
+
+@dataclass(frozen=True)
+class KeptImage:
+    """An image that the run is built on.
+
+    Attributes:
+        id: of the data set's record.
+        slot: its place in the feature store (and in the data set's list).
+        box: (left, top, right, bottom), the part of the photo that the network saw, in pixels of the photo.
+        source_size: (height, width) of the photo.
+    """
+
+    id: str
+    slot: int
+    box: tuple[int, int, int, int]
+    source_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Which images were kept, which were skipped and why, and how they were seen.
+
+    Attributes:
+        grid: (h, w) nodes of an image.
+        network_size: (height, width) in pixels that the network saw.
+        layers: names of the layers.
+        images: kept images; their order is the order of the nodes everywhere else.
+        skipped: (id, reason).
+        model: name, weights and note of the model.
+    """
+
+    grid: tuple[int, int]
+    network_size: tuple[int, int]
+    layers: tuple[str, ...]
+    images: tuple[KeptImage, ...]
+    skipped: tuple[tuple[str, str], ...]
+    model: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def nodes_per_image(self) -> int:
+        """Nodes of one image."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of all kept images."""
+        return len(self.images) * self.nodes_per_image
+
+    @property
+    def slots(self) -> list[int]:
+        """Places of the kept images in the feature store."""
+        return [image.slot for image in self.images]
+
+    def save(self, path: Path) -> None:
+        """Write the table as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> ImageTable:
+        """Read a table."""
+        raw = read_json(path)
+        images = tuple(KeptImage(i["id"], i["slot"], tuple(i["box"]), tuple(i["source_size"])) for i in raw["images"])
+        return cls(
+            tuple(raw["grid"]),
+            tuple(raw["network_size"]),
+            tuple(raw["layers"]),
+            images,
+            tuple((a, b) for a, b in raw["skipped"]),
+            raw["model"],
+        )
+
+
+def table_of(context: Context) -> ImageTable:
+    """Return the table of images of a run whose extract stage is complete."""
+    return ImageTable.load(context.run.path / "images.json")
+
+
+def record_of(context: Context, image: KeptImage) -> ImageRecord:
+    """Return the data set's record of a kept image."""
+    return context.dataset.records[image.slot]

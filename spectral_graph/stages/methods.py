@@ -1,0 +1,39 @@
+"""The methods that are clustered and scored side by side, and their rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spectral_graph.bank import Bank
+from spectral_graph.baselines import FinalFeatures, final_feature_rows
+from spectral_graph.features.store import FeatureStore
+from spectral_graph.segment.rows import FirstColumns, NormalisedRows, RowSource, WeightedColumns
+from spectral_graph.stages.context import Context, ImageTable
+
+BASELINE = "final"
+TITLES = {"vv": "V-V", "qk": "Q-K", "kk": "K-K", BASELINE: "K-means on final features"}
+
+
+def methods_of(context: Context) -> tuple[str, ...]:
+    """Return the affinities of the run, and the baseline."""
+    return (*context.config.kinds, BASELINE)
+
+
+def raw_rows(context: Context, table: ImageTable, method: str) -> RowSource:
+    """Return all columns: of the orthogonal bank, or of the final features."""
+    if method == BASELINE:
+        return FinalFeatures(FeatureStore.open(context.run.path / "features.zarr"), table.slots)
+    return Bank.open(context.run.folder(method) / "ortho")
+
+
+def clustered_rows(context: Context, table: ImageTable, method: str) -> RowSource:
+    """Return the rows that K-means sees."""
+    config = context.config
+    rows = raw_rows(context, table, method)
+    if not isinstance(rows, Bank):
+        return final_feature_rows(rows, normalise=config.row_normalise)
+    leading: RowSource = FirstColumns(rows, min(config.eigenvectors, rows.channels))
+    if config.eigenvalue_power:
+        weights = np.abs(np.array(rows.notes["rayleigh_quotients"][: leading.channels])) ** config.eigenvalue_power
+        leading = WeightedColumns(leading, weights)
+    return NormalisedRows(leading) if config.row_normalise else leading

@@ -1,0 +1,67 @@
+"""A small data set of real files and a small real model, for tests of whole runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+MODEL = "vit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="session")
+def model_weights(tmp_path_factory) -> Path:
+    """Random weights of a small timm transformer, saved as a user would have them."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model(MODEL, pretrained=False).state_dict(), path)
+    return path
+
+
+def write_folder(root: Path, images: int = 7, side: int = 80) -> Path:
+    """Photos with a bright disc on a dark ground, and label maps (0 ground, 1 disc, 255 border)."""
+    generator = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    (root / "labels").mkdir()
+    y, x = np.mgrid[:side, :side]
+    for index in range(images):
+        centre = generator.uniform(0.3, 0.7, 2) * side
+        distance = np.hypot(y - centre[0], x - centre[1])
+        disc = distance < side / 4
+        pixels = generator.integers(0, 60, (side, side, 3)) + disc[..., None] * generator.integers(90, 190, 3)
+        label = np.where(np.abs(distance - side / 4) < 1, 255, disc).astype(np.uint8)
+        Image.fromarray(pixels.astype(np.uint8)).save(root / "images" / f"{index:02d}.png")
+        Image.fromarray(label).save(root / "labels" / f"{index:02d}.png")
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return write_folder(tmp_path / "photos")
+
+
+@pytest.fixture
+def options(folder, model_weights) -> dict:
+    """Options of a small, complete run: 7 images, mini-batches of 4 in two rounds, 25 nodes an image."""
+    return {
+        "dataset": "folder",
+        "root": folder,
+        "model": MODEL,
+        "weights": model_weights,
+        "layers": "2,5",
+        "size": "80",
+        "batch": 4,
+        "rounds": 2,
+        "c_intra": 4,
+        "c_inter": 4,
+        "channels": 6,
+        "eigenvectors": 4,
+        "kmeans_seeds": "0,1",
+        "kmeans_init": 1,
+        "gallery": 2,
+        "image_batch": 2,
+    }

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from spectral_graph.errors import FeatureError, GraphError
+from spectral_graph.graph.affinity import build_affinity
+
+
+def dense_reference(query, key, sizes, c_intra, c_inter, threshold, query_mean=None, key_mean=None):
+    """Top-c selection and symmetrisation in float64, written as the definition reads."""
+
+    def unit(rows, mean):
+        rows = rows.astype(np.float64) - (0 if mean is None else mean)
+        norm = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+
+    s = unit(query, query_mean) @ unit(key, key_mean).T
+    image = np.repeat(np.arange(len(sizes)), sizes)
+    n = len(s)
+    b = np.zeros((n, n))
+    for i in range(n):
+        for count, group in ((c_intra, image == image[i]), (c_inter, image != image[i])):
+            candidates = [j for j in range(n) if group[j] and j != i and s[i, j] >= threshold and s[i, j] > 0]
+            for j in sorted(candidates, key=lambda j: (-s[i, j], j))[:count]:
+                b[i, j] = s[i, j]
+    return (b + b.T) / 2
+
+
+def dense(graph):
+    n = len(graph.indptr) - 1
+    return csr_matrix((graph.values.numpy(), graph.indices.numpy(), graph.indptr.numpy()), shape=(n, n)).toarray()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(3, 9), min_size=2, max_size=4),
+    st.integers(0, 2),
+    st.integers(0, 3),
+    st.sampled_from([0.0, 0.1, 0.5]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 10_000),
+)
+def test_equals_the_dense_definition(sizes, c_intra, c_inter, threshold, same, centre, seed):
+    generator = np.random.default_rng(seed)
+    n = sum(sizes)
+    query = generator.standard_normal((n, 12)).astype(np.float32)
+    key = query if same else generator.standard_normal((n, 12)).astype(np.float32)
+    means = [rows.mean(axis=0) if centre else None for rows in (query, key)]
+    graph = build_affinity(
+        torch.from_numpy(query),
+        None if same else torch.from_numpy(key),
+        torch.tensor(np.r_[0, np.cumsum(sizes)]),
+        c_intra,
+        c_inter,
+        threshold,
+        *(None if mean is None else torch.from_numpy(mean) for mean in means),
+    )
+    expected = dense_reference(query, key, sizes, c_intra, c_inter, threshold, *means)
+    np.testing.assert_allclose(dense(graph), expected, atol=2e-6)
+    np.testing.assert_allclose(graph.degree.numpy(), expected.sum(axis=1), atol=1e-5)
+
+
+def test_zero_vectors_become_isolated_nodes():
+    rows = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    rows[3] = 0
+    graph = build_affinity(rows, None, torch.tensor([0, 6, 12]), 2, 2, 0.0)
+    assert graph.indptr[4] == graph.indptr[3]
+    assert 3 not in graph.indices
+    assert graph.degree[3] == 0
+
+
+def test_single_image_has_no_inter_neighbours():
+    rows = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    graph = build_affinity(rows, None, torch.tensor([0, 8]), 2, 5, 0.0)
+    expected = dense_reference(rows.numpy(), rows.numpy(), [8], 2, 0, 0.0)
+    np.testing.assert_allclose(dense(graph), expected, atol=2e-6)
+
+
+def test_facts_count_short_rows_and_hubs():
+    rows = torch.eye(6)[:, :4].contiguous()  # two zero vectors, the others orthogonal: no edges at all
+    graph = build_affinity(rows, None, torch.tensor([0, 3, 6]), 1, 1, 0.1)
+    assert graph.short_rows == 6
+    assert graph.largest_in_degree == 0
+    hub = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.8, -0.6], [0.7, -0.7]])
+    graph = build_affinity(hub, None, torch.tensor([0, 4]), 1, 0, 0.1)
+    chosen = [max((j for j in range(4) if j != i), key=lambda j: float(hub[i] @ hub[j])) for i in range(4)]
+    assert graph.largest_in_degree == max(chosen.count(j) for j in range(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"c_intra": 6}, GraphError, "c_intra is 6, but an image has 6 nodes"),
+        ({"c_inter": 7}, GraphError, "c_inter is 7, but the other images"),
+        ({"bad": float("nan")}, FeatureError, "query vector of node 2 holds NaN or infinity"),
+        ({"bad": float("inf")}, FeatureError, "query vector of node 2 holds NaN or infinity"),
+    ],
+)
+def test_bad_input_is_named(change, error, text):
+    rows = torch.ones(12, 3)
+    if "bad" in change:
+        rows[2, 1] = change["bad"]
+    with pytest.raises(error, match=text):
+        build_affinity(rows, None, torch.tensor([0, 6, 12]), change.get("c_intra", 1), change.get("c_inter", 1), 0.1)
