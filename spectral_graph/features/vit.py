@@ -193,7 +193,7 @@ class VisionTransformerFeatures:
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:
-    """Tell whether two outputs agree up to float32 rounding (TF32 products on GPUs included)."""
+    """Tell whether two outputs agree up to rounding."""
     if found.shape != expected.shape:
         return False
     return bool((found - expected).abs().max() <= 2e-3 * expected.abs().max())

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+ALL_LAYERS = "all layers"
+"""`GraphFacts.layer` of the totals of a pathway."""
+
 
 @dataclass(frozen=True)
 class MeanSd:
@@ -73,11 +76,11 @@ class GraphFacts:
 
     Attributes:
         pathway: e.g. ``V-V``.
-        layer: the attention layer's name.
+        layer: the attention layer's name, or `ALL_LAYERS` for the totals of the pathway.
         kind: the affinity and how it was built, e.g. ``vv, centred, batch``.
-        nodes: number of nodes (grid cells of all images, counted once in each block they are in).
-        edges: stored entries of the symmetric matrix A.
-        isolated: nodes without an edge.
+        nodes: number of nodes (grid cells of all images).
+        edges: stored entries of the symmetric matrices A of all blocks.
+        isolated: nodes without an edge in any block.
         max_in_degree: how many nodes chose the most chosen node as a neighbour (before A is made symmetric).
         mean_degree: mean of D, the sum of a node's edge weights.
         components: connected components, isolated nodes included; None where they were not counted.
@@ -163,7 +166,7 @@ class PathwayView:
     """What one pathway found in one photo.
 
     Attributes:
-        eigenvectors: (h, w, C) float32 on the bank's grid, leading column first.
+        eigenvectors: (h, w, C) float32 on the bank's grid, leading column first; C = 0 for a method that has none.
         regions: (h, w) integer cluster ids, -1 for none; None where no regions were made.
         matched: the class id that Hungarian matching gives each cluster, -1 for none; None where there are no labels.
     """
@@ -237,7 +240,7 @@ class ReportContent:
         scores: one row a method.
         per_class: method -> {class name: score}.
         coordinate_unit: the unit of `ScoreRow.coordinate_mse`.
-        graphs: one record a pathway and layer.
+        graphs: one record a pathway and layer, and where known one of the totals of each pathway.
         eigenvalues: pathway -> eigenvalues, largest first.
         history: curves of the solvers.
         stages: what each stage cost.

@@ -168,7 +168,8 @@ def _row(
     for name, view in item.pathways.items():
         shown = _eigenvector_pictures(item, name, view, limits[name], painter)
         regions = [] if view.regions is None else [_regions(item, name, view, painter, classes, key)]
-        groups.append(Group(name, shown[:2] + regions))
+        if shown or regions:
+            groups.append(Group(name, shown[:2] + regions))
         if shown[2:]:
             more.append(Group(name, shown[2:]))
     return Row(number, item.id, f"{width} x {height} pixels", groups, more, _legends(key, classes), licence)
@@ -252,7 +253,7 @@ def _data_uri(image: Image.Image, share: int) -> str:
         smaller.thumbnail((side, side), Image.Resampling.LANCZOS)
         encoded = io.BytesIO()
         # Full colour resolution: in eigenvector pictures and overlays the colour is the message.
-        smaller.save(encoded, "JPEG", quality=quality, subsampling=0, optimize=True)
+        smaller.save(encoded, "JPEG", quality=quality, subsampling=0)
         data = encoded.getvalue()
         if len(data) <= share:
             break

@@ -37,6 +37,7 @@ def write_report(content: ReportContent, folder: Path) -> Path:
         ConfigError: `folder` holds something that is not a report; it is left as it is.
         DiskFullError: there is no space; the old report is left as it is.
     """
+    folder = folder.absolute()
     aside, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         # An earlier process ended between the two renames below.

@@ -37,7 +37,10 @@ def common_limits(eigenvectors: Iterable[np.ndarray]) -> Limits:
     Returns:
         low and high, each (C,) float64.
     """
-    rows = np.concatenate([view.reshape(-1, view.shape[-1]) for view in eigenvectors]).astype(np.float64)
+    views = list(eigenvectors)
+    if not views or not views[0].shape[-1]:
+        return np.zeros(0), np.zeros(0)
+    rows = np.concatenate([view.reshape(view.shape[0] * view.shape[1], -1) for view in views]).astype(np.float64)
     rows[~np.isfinite(rows)] = np.nan
     empty = np.isnan(rows).all(axis=0)
     rows[:, empty] = 0.0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MOST_CLASSES = 40
 """Classes drawn at most; the table lists all."""
 
+_LONGEST = 36
+
 
 def spectrum_chart(eigenvalues: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> Chart:
     """Draw the eigenvalues of each pathway over their number, from 1.
@@ -33,7 +35,7 @@ def spectrum_chart(eigenvalues: Mapping[str, Sequence[float]], colours: Mapping[
     def paint(axes: Axes) -> None:
         for name, values in eigenvalues.items():
             axes.plot(
-                range(1, len(values) + 1), values, marker="o", markersize=3, color=colours[name], label=_mute(name)
+                range(1, len(values) + 1), values, marker="o", markersize=3, color=colours[name], label=_label(name)
             )
         axes.set_xlim(left=0.5)
         axes.set_xlabel("number of the eigenvector")
@@ -79,7 +81,7 @@ def _convergence(quantity: str, curves: list[Curve], colours: Mapping[str, str],
             steps, heights = zip(*curve.points, strict=True)
             marker = "o" if len(steps) <= 60 else ""
             axes.plot(
-                steps, heights, marker=marker, markersize=3, color=colours[curve.pathway], label=_mute(curve.pathway)
+                steps, heights, marker=marker, markersize=3, color=colours[curve.pathway], label=_label(curve.pathway)
             )
         for target in targets:
             axes.axhline(target, color=axes.xaxis.label.get_color(), linewidth=0.9, linestyle=(0, (4, 3)))
@@ -90,8 +92,8 @@ def _convergence(quantity: str, curves: list[Curve], colours: Mapping[str, str],
         if logarithmic:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.set_xlabel(_mute(joined(list(dict.fromkeys(curve.step for curve in curves)))))
-        axes.set_ylabel(_mute(quantity))
+        axes.set_xlabel(_label(joined(list(dict.fromkeys(curve.step for curve in curves)))))
+        axes.set_ylabel(_label(quantity))
         axes.legend()
 
     ends = [
@@ -123,13 +125,13 @@ def class_chart(per_class: Mapping[str, Mapping[str, ClassScore]], colours: Mapp
             scores = [per_class[method].get(name) for name in shown]
             widths = [100 * score.hungarian if score and score.hungarian is not None else 0.0 for score in scores]
             places = np.arange(len(shown)) + (index - (len(methods) - 1) / 2) * thickness
-            axes.barh(places, widths, thickness * 0.92, color=colours[method], label=_mute(method))
-        axes.set_yticks(range(len(shown)), [_mute(name) for name in shown])
+            axes.barh(places, widths, thickness * 0.92, color=colours[method], label=_label(method))
+        axes.set_yticks(range(len(shown)), [_label(name) for name in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("IoU, Hungarian matching (%)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2 if max(map(len, methods)) < 30 else 1)
 
     best = [
         f"{method}: best is {name} with {percent(score.hungarian)} %"
@@ -162,7 +164,7 @@ def stage_chart(stages: Sequence[StageFacts]) -> Chart:
     def paint(axes: Axes) -> None:
         bars = axes.barh(range(len(stages)), seconds, 0.66, color=series_colours(["time"])["time"])
         axes.bar_label(bars, [duration(value) for value in seconds], padding=4, fontsize=9)
-        axes.set_yticks(range(len(stages)), [_mute(stage.name) for stage in stages])
+        axes.set_yticks(range(len(stages)), [_label(stage.name) for stage in stages])
         axes.set_ylim(len(stages) - 0.4, -0.6)
         axes.set_xlim(0, max(seconds) * 1.16 or 1.0)
         axes.tick_params(axis="y", length=0)
@@ -190,12 +192,14 @@ def legend_png(entries: Sequence[tuple[str, str]]) -> bytes:
         for index, (colour, name) in enumerate(entries):
             x, y = divmod(index, rows)
             axes.add_patch(Rectangle((x, y + 0.2), 0.08, 0.6, color=colour))
-            axes.text(x + 0.11, y + 0.5, name, va="center", fontsize=9)
+            axes.text(x + 0.11, y + 0.5, _label(name), va="center", fontsize=9)
         axes.set(xlim=(0, columns), ylim=(rows, 0))
 
     return draw("legend", "", "", "", paint, (2.0 * columns, 0.1 + 0.22 * rows)).png
 
 
-def _mute(text: str) -> str:
-    """Keep matplotlib from reading a leading underscore as "not in the legend"."""
-    return "\u200b" + text if text.startswith("_") else text
+def _label(text: str) -> str:
+    """Return a name as matplotlib can draw it: short, of whole characters, not taken for a private name."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return "\u200b" + text if text.startswith("_") or not text else text

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spectral_graph.report.content import FileEntry, GraphFacts, PhotoLicence, StageFacts
+from spectral_graph.report.content import ALL_LAYERS, FileEntry, GraphFacts, PhotoLicence, StageFacts
 from spectral_graph.report.table import Cell, Column, Table
 from spectral_graph.report.words import DASH, count, decimal, duration, plain, size
 
 
 def graph_table(graphs: Sequence[GraphFacts]) -> Table:
-    """Return the facts on each graph, and a line of totals for each pathway of more than one layer.
+    """Return the facts on each graph, the totals of the pathways last.
 
     Args:
         graphs: at least one.
@@ -27,56 +27,39 @@ def graph_table(graphs: Sequence[GraphFacts]) -> Table:
         Column("Components"),
         Column("Threshold"),
     ]
-    rows = [
-        [
-            Cell(graph.pathway),
-            Cell(graph.layer),
-            Cell(graph.kind),
-            Cell(count(graph.nodes)),
-            Cell(count(graph.edges)),
-            Cell(count(graph.isolated)),
-            Cell(count(graph.max_in_degree)),
-            Cell(f"{graph.mean_degree:.2f}"),
-            Cell(count(graph.components)),
-            Cell(decimal(graph.threshold)),
-        ]
-        for graph in graphs
-    ]
+    rows = [_graph_row(graph) for graph in graphs if graph.layer != ALL_LAYERS]
+    totals = [_graph_row(graph) for graph in graphs if graph.layer == ALL_LAYERS]
     key = [
-        ("Node", "one grid cell of one image; an image in several mini-batches is counted in each."),
-        ("Stored edges", "entries of the symmetric affinity matrix A; each pair of neighbours is stored twice."),
-        ("Isolated node", "a node none of whose affinities reaches the threshold: it has no edge and no say."),
+        ("Node", "one grid cell of one image."),
+        (
+            "Stored edges",
+            "entries of the symmetric affinity matrices of all mini-batches; each pair of neighbours is there twice.",
+        ),
+        (
+            "Isolated node",
+            "a node none of whose affinities reaches the threshold in any mini-batch: it has no edge and no say.",
+        ),
         ("Largest in-degree", "how many nodes chose the most popular node as a neighbour; a huge value betrays a hub."),
         ("Mean degree", "the sum of a node's edge weights, averaged over the nodes."),
         ("Components", "parts of the graph without an edge between them; an isolated node is a part of its own."),
         ("Threshold", "affinities below this cosine were dropped."),
     ]
-    return Table("graphs-table", "The graphs of each pathway and layer", columns, rows, _graph_totals(graphs), key)
+    return Table("graphs-table", "The graphs of each pathway and layer", columns, rows, totals, key)
 
 
-def _graph_totals(graphs: Sequence[GraphFacts]) -> list[list[Cell]]:
-    totals = []
-    for pathway in dict.fromkeys(graph.pathway for graph in graphs):
-        own = [graph for graph in graphs if graph.pathway == pathway]
-        if len(own) < 2:
-            continue
-        nodes = sum(graph.nodes for graph in own)
-        weight = sum(graph.mean_degree * graph.nodes for graph in own)
-        totals.append(
-            [
-                Cell(pathway),
-                Cell(f"all {len(own)}"),
-                Cell("sum, largest or mean"),
-                Cell(count(nodes)),
-                Cell(count(sum(graph.edges for graph in own))),
-                Cell(count(sum(graph.isolated for graph in own))),
-                Cell(count(max(graph.max_in_degree for graph in own))),
-                Cell(f"{weight / nodes:.2f}" if nodes else DASH),
-                Cell(DASH),
-                Cell(DASH),
-            ]
-        )
-    return totals
+def _graph_row(graph: GraphFacts) -> list[Cell]:
+    return [
+        Cell(graph.pathway),
+        Cell(graph.layer),
+        Cell(graph.kind),
+        Cell(count(graph.nodes)),
+        Cell(count(graph.edges)),
+        Cell(count(graph.isolated)),
+        Cell(count(graph.max_in_degree)),
+        Cell(f"{graph.mean_degree:.2f}"),
+        Cell(count(graph.components)),
+        Cell(decimal(graph.threshold)),
+    ]
 
 
 def eigenvalue_table(eigenvalues: Mapping[str, Sequence[float]]) -> Table:
@@ -121,7 +104,7 @@ def option_tables(options: Mapping[str, Mapping[str, object]]) -> list[Table]:
             f"options-table-{number}",
             section,
             columns,
-            [[Cell(name, code=True), Cell(plain(value), code=True)] for name, value in values.items()],
+            [[Cell(name, code=True), Cell(plain(value) or DASH, code=True)] for name, value in values.items()],
         )
         for number, (section, values) in enumerate(options.items(), start=1)
         if values

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from spectral_graph.report.content import ClassScore, MeanSd, ScoreRow
 from spectral_graph.report.plots import class_order
 from spectral_graph.report.table import Cell, Column, Table, mark_best
-from spectral_graph.report.words import count, decimal, percent
+from spectral_graph.report.words import DASH, count, decimal, percent
 
 _HUNGARIAN = (
     "Hungarian",
@@ -101,4 +101,4 @@ def _marked(values: list[float | None]) -> list[Cell]:
 
 def _mean_sd(score: MeanSd) -> str:
     text = percent(score.mean)
-    return text if score.sd is None else f"{text} \N{PLUS-MINUS SIGN} {percent(score.sd)}"
+    return text if score.sd is None or text == DASH else f"{text} \N{PLUS-MINUS SIGN} {percent(score.sd)}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from spectral_graph.report.content import ReportContent
+from spectral_graph.report.content import ALL_LAYERS, ReportContent
 from spectral_graph.report.words import count, duration, percent, short_count, size
 
 
@@ -22,14 +23,17 @@ def summary(content: ReportContent) -> list[Figure]:
     data = content.dataset
     left_out = f"{count(len(data.skipped))} left out" if data.skipped else "none left out"
     figures = [Figure("Images", count(data.images), left_out)]
-    if content.graphs:
-        largest = max(graph.nodes for graph in content.graphs)
-        layers = len({graph.layer for graph in content.graphs})
-        edges = sum(graph.edges for graph in content.graphs)
-        figures.append(Figure("Nodes", count(largest), f"in each of {layers} layers" if layers > 1 else "in one layer"))
-        figures.append(Figure("Stored edges", short_count(edges), f"in {len(content.graphs)} graphs"))
-    if content.scores:
-        best = max(content.scores, key=lambda row: row.miou_hungarian.mean)
+    graphs = [graph for graph in content.graphs if graph.layer != ALL_LAYERS]
+    if graphs:
+        layers = len({graph.layer for graph in graphs})
+        edges = sum(graph.edges for graph in graphs)
+        nodes = max(graph.nodes for graph in graphs)
+        figures.append(Figure("Nodes", count(nodes), f"in each of {layers} layers" if layers > 1 else "in one layer"))
+        where = f"in {len(graphs)} graphs" if len(graphs) > 1 else "in one graph"
+        figures.append(Figure("Stored edges", short_count(edges), where))
+    scored = [row for row in content.scores if math.isfinite(row.miou_hungarian.mean)]
+    if scored:
+        best = max(scored, key=lambda row: row.miou_hungarian.mean)
         figures.append(Figure("Best mean IoU", f"{percent(best.miou_hungarian.mean)} %", f"{best.method}, Hungarian"))
     if content.stages:
         slowest = max(content.stages, key=lambda stage: stage.seconds)

@@ -24,7 +24,7 @@ def short_count(value: int) -> str:
     for factor, unit in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
         if abs(value) < 999.5 * factor:
             return f"{_three(value / factor)} {unit}"
-    return f"{value / 1e12:.2f} T"
+    return f"{_three(value / 1e12)} T"
 
 
 def size(value: int | None) -> str:
@@ -34,7 +34,7 @@ def size(value: int | None) -> str:
     for factor, unit in ((1e3, "kB"), (1e6, "MB"), (1e9, "GB")):
         if abs(value) < 999.5 * factor:
             return f"{value} B" if abs(value) < 1000 else f"{_three(value / factor)} {unit}"
-    return f"{value / 1e12:.2f} TB"
+    return f"{_three(value / 1e12)} TB"
 
 
 def duration(seconds: float | None) -> str:

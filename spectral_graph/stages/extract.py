@@ -33,7 +33,7 @@ def extract(context: Context) -> None:
     config, run = context.config, context.run.path
     preprocess = Preprocess(config.preprocess, parse_size(config.size), config.resample)
     target = preprocess.target_size()
-    model = load_model(config.model, config.weights, image_size=target)
+    model = load_model(config.model, config.weights)
     size = network_size(target, model.patch)
     layers = model.select_layers(config.layers)
     grid = model.grid(*size)

@@ -1,0 +1,91 @@
+"""csr_spmm: the product of a sparse matrix in compressed rows and a dense matrix of few columns."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spectral_graph.ops.checks import check_csr, check_csr_content, check_floating, check_tensor, check_values
+from spectral_graph.ops.library import autograd, call, define, fake, fallback
+
+OP = "csr_spmm"
+
+define("csr_spmm(Tensor indptr, Tensor indices, Tensor values, Tensor x, bool check=True) -> Tensor")
+
+
+def csr_spmm(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, *, check: bool = True) -> Tensor:
+    """Return A x for a sparse A (n, m); differentiable in `values` and `x`, any number of times.
+
+    Duplicate and unsorted columns are allowed; duplicates add up. The compiled result is the same, bit by bit, for
+    every number of threads.
+
+    Args:
+        indptr: (n + 1,) int64; row i has the entries indptr[i] to indptr[i + 1].
+        indices: (nnz,) int32, the column of each entry.
+        values: (nnz,) float32 or float64.
+        x: (m, C), dtype of `values`. It is copied if its rows are not contiguous.
+        check: test every index before it is used, part by part as the product proceeds. That costs a tenth of the time
+            at C = 16 and 3 percent at C = 64; pass False only for a matrix that was checked before, because an index
+            outside [0, m) then reads memory that is not x.
+
+    Returns:
+        (n, C), dtype of `x`.
+
+    Raises:
+        GraphError: shapes or dtypes do not fit, or (with `check`) indptr or indices name something outside the matrix.
+    """
+    operator = torch.ops.spectral_graph.csr_spmm.default
+    result: Tensor = call(
+        operator, indptr.contiguous(), indices.contiguous(), values.contiguous(), x.contiguous(), check
+    )
+    return result
+
+
+def _check(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor) -> None:
+    dtype = check_floating(OP, "x", x)
+    check_tensor(OP, "x", x, 2, dtype)
+    check_csr(OP, indptr, indices, x.shape[0])
+    check_values(OP, values, indices, dtype)
+
+
+@fake(OP)
+def _fake(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, check: bool = True) -> Tensor:
+    _check(indptr, indices, values, x)
+    return x.new_empty(indptr.shape[0] - 1, x.shape[1])
+
+
+@fallback(OP)
+def _torch(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, check: bool = True) -> Tensor:
+    _check(indptr, indices, values, x)
+    if check:
+        check_csr_content(OP, indptr, indices, x.shape[0])
+    rows = indptr.numel() - 1
+    if values.numel() == 0 or x.shape[1] == 0:
+        return x.new_zeros(rows, x.shape[1])
+    with warnings.catch_warnings():
+        # torch announces once that its CSR tensors are in beta; a user of this package can do nothing about it.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        matrix = torch.sparse_csr_tensor(indptr, indices.long(), values, (rows, x.shape[0]), check_invariants=False)
+        return matrix @ x
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    indptr, indices, values, x = ctx.saved_tensors
+    grad = grad.contiguous()
+    ops = torch.ops.spectral_graph
+    by_values = by_x = None
+    if ctx.needs_input_grad[2]:
+        by_values = ops.csr_sddmm.default(indptr, indices, grad, x)
+    if ctx.needs_input_grad[3]:
+        by_x = ops.csr_spmm_transposed.default(indptr, indices, values, grad, x.shape[0])
+    return None, None, by_values, by_x, None
+
+
+autograd(OP, _backward, _setup_context)
