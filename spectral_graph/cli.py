@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
 
 
 def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
-    from spectral_graph.pipeline import build
+    from spectral_graph.pipeline import run_pipeline
     from spectral_graph.run import read_manifest
 
     given = {name: getattr(options, name) for name in RunConfig.model_fields if hasattr(options, name)}
@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
     if out is None:
         out = Path("runs") / "-".join(filter(None, (config.dataset, config.split, config.model)))
     until = "report" if options.command == "build" else options.command
-    build(
+    run_pipeline(
         config,
         out,
         preset=preset,

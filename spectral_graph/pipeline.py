@@ -33,7 +33,7 @@ def _stage(name: str) -> Callable[[Context], None]:
     return function
 
 
-def build(
+def run_pipeline(
     config: RunConfig,
     out: Path,
     *,

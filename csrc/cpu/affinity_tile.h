@@ -69,11 +69,11 @@ SG_AVX2 inline bool tile_avx2(int64_t depth, const float* const* query, const fl
   const float* q3 = query[3];
   const float* q4 = query[4];
   const float* q5 = query[5];
-#define SG_ROW(r)                                             \
-  {                                                           \
-    const __m256 factor = _mm256_broadcast_ss(q##r + k);      \
-    sum[r][0] = _mm256_fmadd_ps(factor, low, sum[r][0]);      \
-    sum[r][1] = _mm256_fmadd_ps(factor, high, sum[r][1]);     \
+#define SG_ROW(r)                                         \
+  {                                                       \
+    const __m256 factor = _mm256_broadcast_ss(q##r + k);  \
+    sum[r][0] = _mm256_fmadd_ps(factor, low, sum[r][0]);  \
+    sum[r][1] = _mm256_fmadd_ps(factor, high, sum[r][1]); \
   }
 #pragma GCC unroll 4
   for (int64_t k = 0; k < depth; ++k) {
@@ -86,15 +86,15 @@ SG_AVX2 inline bool tile_avx2(int64_t depth, const float* const* query, const fl
 #pragma GCC unroll 6
   for (int r = 0; r < kTileRows; ++r) {
     const __m256 least = _mm256_broadcast_ss(row_least + r);
-    any = _mm256_or_ps(any, _mm256_or_ps(_mm256_cmp_ps(sum[r][0], least, _CMP_GE_OQ),
-                                         _mm256_cmp_ps(sum[r][1], least, _CMP_GE_OQ)));
+    any = _mm256_or_ps(
+        any, _mm256_or_ps(_mm256_cmp_ps(sum[r][0], least, _CMP_GE_OQ), _mm256_cmp_ps(sum[r][1], least, _CMP_GE_OQ)));
   }
   if (column_least != nullptr) {
     const __m256 low = _mm256_loadu_ps(column_least), high = _mm256_loadu_ps(column_least + 8);
 #pragma GCC unroll 6
     for (int r = 0; r < kTileRows; ++r) {
-      any = _mm256_or_ps(any, _mm256_or_ps(_mm256_cmp_ps(sum[r][0], low, _CMP_GE_OQ),
-                                           _mm256_cmp_ps(sum[r][1], high, _CMP_GE_OQ)));
+      any = _mm256_or_ps(
+          any, _mm256_or_ps(_mm256_cmp_ps(sum[r][0], low, _CMP_GE_OQ), _mm256_cmp_ps(sum[r][1], high, _CMP_GE_OQ)));
     }
   }
   if (_mm256_movemask_ps(any) == 0) return false;

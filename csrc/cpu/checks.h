@@ -22,21 +22,29 @@ template <class... Parts>
 }
 
 // As STD_TORCH_CHECK, but without the path of the source file in the text.
-#define SG_CHECK(condition, op, ...)          \
-  do {                                        \
+#define SG_CHECK(condition, op, ...)             \
+  do {                                           \
     if (!(condition)) sg::fail(op, __VA_ARGS__); \
   } while (false)
 
 inline const char* dtype_name(ScalarType type) {
   switch (type) {
-    case ScalarType::Float: return "float32";
-    case ScalarType::Double: return "float64";
-    case ScalarType::Half: return "float16";
-    case ScalarType::BFloat16: return "bfloat16";
-    case ScalarType::Int: return "int32";
-    case ScalarType::Long: return "int64";
-    case ScalarType::Bool: return "bool";
-    default: return "another type";
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Bool:
+      return "bool";
+    default:
+      return "another type";
   }
 }
 

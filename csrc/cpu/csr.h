@@ -72,8 +72,7 @@ inline bool columns_valid(const int32_t* indices, int64_t count, int64_t columns
 inline bool rows_valid(const Csr& csr, int64_t begin, int64_t end) {
   bool ordered = csr.indptr[begin] >= 0 && csr.indptr[end] <= csr.entries;
   for (int64_t i = begin; i < end; ++i) ordered &= csr.indptr[i] <= csr.indptr[i + 1];
-  return ordered &&
-         columns_valid(csr.indices + csr.indptr[begin], csr.indptr[end] - csr.indptr[begin], csr.columns);
+  return ordered && columns_valid(csr.indices + csr.indptr[begin], csr.indptr[end] - csr.indptr[begin], csr.columns);
 }
 
 // Names the first fault of a matrix that rows_valid refused.
@@ -95,7 +94,8 @@ inline std::vector<int64_t> cut_rows(const Csr& csr, int64_t parts) {
   std::vector<int64_t> cuts(static_cast<size_t>(parts) + 1, 0);
   const int64_t work = csr.entries + csr.rows;
   for (int64_t part = 1; part < parts; ++part) {
-    const int64_t target = static_cast<int64_t>(static_cast<double>(work) * static_cast<double>(part) / static_cast<double>(parts));
+    const int64_t target =
+        static_cast<int64_t>(static_cast<double>(work) * static_cast<double>(part) / static_cast<double>(parts));
     int64_t low = cuts[part - 1], high = csr.rows;
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;

@@ -11,10 +11,10 @@ namespace sg {
 namespace {
 
 constexpr const char* kOp = "csr_spmm";
-constexpr int64_t kAhead = 16;       // entries between a prefetch and its use
-constexpr int kMostVectors = 13;     // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
-constexpr int kTileVectors = 8;      // the width of a tile where a row does not fit
-constexpr int64_t kLeastWork = 4096; // entries + rows of a part
+constexpr int64_t kAhead = 16;        // entries between a prefetch and its use
+constexpr int kMostVectors = 13;      // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
+constexpr int kTileVectors = 8;       // the width of a tile where a row does not fit
+constexpr int64_t kLeastWork = 4096;  // entries + rows of a part
 
 template <class T>
 void rows_portable(const Csr& csr, const T* values, const T* x, int64_t channels, T* y, int64_t begin, int64_t end) {
@@ -101,9 +101,9 @@ SG_AVX2 void tiled_rows_avx2(const Csr& csr, const float* values, const float* x
 }
 
 Rows pick_rows(int64_t channels) {
-  static constexpr Rows whole[kMostVectors] = {
-      rows_avx2<1>, rows_avx2<2>, rows_avx2<3>,  rows_avx2<4>,  rows_avx2<5>,  rows_avx2<6>, rows_avx2<7>,
-      rows_avx2<8>, rows_avx2<9>, rows_avx2<10>, rows_avx2<11>, rows_avx2<12>, rows_avx2<13>};
+  static constexpr Rows whole[kMostVectors] = {rows_avx2<1>,  rows_avx2<2>,  rows_avx2<3>, rows_avx2<4>, rows_avx2<5>,
+                                               rows_avx2<6>,  rows_avx2<7>,  rows_avx2<8>, rows_avx2<9>, rows_avx2<10>,
+                                               rows_avx2<11>, rows_avx2<12>, rows_avx2<13>};
   static constexpr Rows tiled[kTileVectors] = {tiled_rows_avx2<1>, tiled_rows_avx2<2>, tiled_rows_avx2<3>,
                                                tiled_rows_avx2<4>, tiled_rows_avx2<5>, tiled_rows_avx2<6>,
                                                tiled_rows_avx2<7>, tiled_rows_avx2<8>};

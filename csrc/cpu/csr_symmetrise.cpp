@@ -18,7 +18,9 @@ struct Owned {
   std::vector<float> values;
 
   Owned(int64_t n, int64_t entries)
-      : indptr(static_cast<size_t>(n) + 1), indices(static_cast<size_t>(entries)), values(static_cast<size_t>(entries)) {}
+      : indptr(static_cast<size_t>(n) + 1),
+        indices(static_cast<size_t>(entries)),
+        values(static_cast<size_t>(entries)) {}
 
   Csr csr() const {
     const int64_t n = static_cast<int64_t>(indptr.size()) - 1;
@@ -45,7 +47,8 @@ bool rows_sorted(const Csr& csr) {
 }
 
 // Walks the union of the rows i of B and of B^T in ascending order: emit(column, value). The values of either side are
-// added up by themselves, in float64 and in their stored order, so the value of (i, j) has the same bits as that of (j, i).
+// added up by themselves, in float64 and in their stored order, so the value of (i, j) has the same bits as that of (j,
+// i).
 template <class Emit>
 void merge_row(const Csr& b, const float* b_values, const Csr& t, const float* t_values, int64_t i, const Emit& emit) {
   int64_t p = b.indptr[i], q = t.indptr[i];

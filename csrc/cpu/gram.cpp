@@ -70,8 +70,8 @@ Tensor gram(const Tensor& x, const std::optional<Tensor>& y) {
       for (int64_t o = 0; o < right.octets; ++o) {
         const int64_t last_quad = symmetric ? 2 * o + 2 : quads;  // the tiles on and above the diagonal
         for (int64_t q = 0; q < last_quad; ++q) {
-          tile(count, a.data() + (q / 2) * count * kOctet + (q % 2) * kQuad, kOctet,
-               right_packed + o * count * kOctet, sum + (q * right.octets + o) * kTileValues);
+          tile(count, a.data() + (q / 2) * count * kOctet + (q % 2) * kQuad, kOctet, right_packed + o * count * kOctet,
+               sum + (q * right.octets + o) * kTileValues);
         }
       }
     }

@@ -23,7 +23,8 @@ Tensor rotate(const Tensor& x, const Tensor& u) {
   std::vector<double> slivers(static_cast<size_t>(octets * channels * kOctet), 0.0);  // [octet][channel][8]
   const double* basis = u.const_data_ptr<double>();
   for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t k = 0; k < width; ++k) slivers[(k / kOctet * channels + c) * kOctet + k % kOctet] = basis[c * width + k];
+    for (int64_t k = 0; k < width; ++k)
+      slivers[(k / kOctet * channels + c) * kOctet + k % kOctet] = basis[c * width + k];
   }
   Tensor result = torch::stable::new_empty(x, {rows, width});
   const float* in = x.const_data_ptr<float>();

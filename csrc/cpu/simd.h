@@ -13,7 +13,8 @@
 
 namespace sg {
 
-// ATEN_CPU_CAPABILITY=default is PyTorch's own switch for "no vector extensions"; the portable paths are tested with it.
+// ATEN_CPU_CAPABILITY=default is PyTorch's own switch for "no vector extensions"; the portable paths are tested with
+// it.
 inline bool has_avx2() {
 #ifdef SG_X86
   static const bool yes = [] {

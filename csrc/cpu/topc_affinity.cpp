@@ -5,145 +5,21 @@
 // a tile lies wholly inside one image or wholly between two. With symmetric = true only tiles that hold a pair i < j
 // are made, and each value is offered to the lists of both nodes.
 
-#include <memory>
-#include <new>
 #include <tuple>
 #include <vector>
 
-#include "cpu/affinity_tile.h"
+#include "cpu/affinity_search.h"
 #include "cpu/checks.h"
 #include "cpu/pair_queue.h"
 #include "cpu/parallel.h"
-#include "cpu/top_lists.h"
 #include "cpu/torch_api.h"
 
 namespace sg {
 namespace {
 
 constexpr const char* kOp = "topc_affinity";
-constexpr int64_t kPanelBytes = int64_t{16} << 20;  // packed keys at a time
-constexpr int64_t kBlockBytes = int64_t{192} << 10; // query rows that stay in the second-level cache
-constexpr int64_t kMostGroupNodes = 1024;           // symmetric: nodes of one side of a task
+constexpr int64_t kMostGroupNodes = 1024;  // symmetric: nodes of one side of a task
 constexpr int64_t kLeastGroupNodes = 128;
-
-// A run of nodes of one image: 6 at most where it is a strip of rows, 16 where it is a sliver of columns.
-struct Run {
-  int32_t first;
-  int32_t count;
-  int32_t image;
-};
-
-void cut(int64_t first, int64_t past, int32_t image, int64_t width, std::vector<Run>& runs) {
-  for (int64_t at = first; at < past; at += width) {
-    runs.push_back({static_cast<int32_t>(at), static_cast<int32_t>(std::min(width, past - at)), image});
-  }
-}
-
-struct FreeAligned {
-  void operator()(float* data) const { ::operator delete(data, std::align_val_t{64}); }
-};
-using AlignedFloats = std::unique_ptr<float, FreeAligned>;
-
-AlignedFloats aligned_floats(int64_t count) {
-  return AlignedFloats(static_cast<float*>(::operator new(static_cast<size_t>(count) * sizeof(float), std::align_val_t{64})));
-}
-
-struct Search {
-  const float* query;
-  const float* key;
-  int64_t depth;
-  std::vector<Run> slivers;
-  TopLists intra;
-  TopLists inter;
-  TileFunction tile = pick_tile();
-
-  bool wants(int32_t row_image, int32_t column_image) const {
-    return row_image == column_image ? intra.keeps_any() : inter.keeps_any();
-  }
-
-  int64_t sliver_floats() const { return depth * kTileColumns; }
-
-  int64_t strips_of_block() const {
-    const int64_t strip_bytes = std::max<int64_t>(1, depth) * kTileRows * static_cast<int64_t>(sizeof(float));
-    return std::max<int64_t>(2, std::min<int64_t>(64, kBlockBytes / strip_bytes));
-  }
-
-  void pack(int64_t sliver, float* packed) const {
-    const Run run = slivers[sliver];
-    for (int64_t c = 0; c < kTileColumns; ++c) {
-      const float* row = key + (run.first + c) * depth;
-      for (int64_t k = 0; k < depth; ++k) packed[k * kTileColumns + c] = c < run.count ? row[k] : 0.0f;
-    }
-  }
-
-  // All tiles of the strips and the slivers. mirrored: every value counts in both directions, and of a tile that the
-  // diagonal crosses only the values above it.
-  void sweep(const Run* strips, int64_t strip_count, int64_t sliver_begin, int64_t sliver_end, const float* packed,
-             bool mirrored) {
-    const float* query_rows[kTileRows];
-    float row_least[kTileRows], column_least[kTileColumns];
-    Tile candidates;
-    for (int64_t b = sliver_begin; b < sliver_end; ++b, packed += sliver_floats()) {
-      const Run columns = slivers[b];
-      for (int64_t s = 0; s < strip_count; ++s) {
-        const Run rows = strips[s];
-        if (!wants(rows.image, columns.image)) continue;
-        if (mirrored && rows.first >= columns.first + columns.count - 1) continue;
-        TopLists& lists = rows.image == columns.image ? intra : inter;
-        for (int r = 0; r < kTileRows; ++r) {
-          const int64_t row = rows.first + std::min(r, rows.count - 1);
-          query_rows[r] = query + row * depth;
-          row_least[r] = r < rows.count ? *lists.least(row) : std::numeric_limits<float>::infinity();
-        }
-        if (mirrored) {
-          std::fill(column_least, column_least + kTileColumns, std::numeric_limits<float>::infinity());
-          std::copy_n(lists.least(columns.first), columns.count, column_least);
-        }
-        if (!tile(depth, query_rows, packed, row_least, mirrored ? column_least : nullptr, candidates)) continue;
-        for (int r = 0; r < rows.count; ++r) {
-          const int64_t i = rows.first + r;
-          for (uint32_t bits = candidates.for_row[r]; bits != 0; bits &= bits - 1) {
-            const int c = __builtin_ctz(bits);
-            const int64_t j = columns.first + c;
-            if (c < columns.count && (mirrored ? i < j : i != j)) lists.offer(i, candidates.value[r][c], j);
-          }
-          for (uint32_t bits = candidates.for_column[r]; bits != 0; bits &= bits - 1) {
-            const int c = __builtin_ctz(bits);
-            const int64_t j = columns.first + c;
-            if (c < columns.count && i < j) lists.offer(j, candidates.value[r][c], i);
-          }
-        }
-      }
-    }
-  }
-};
-
-// Packs the slivers panel by panel and calls panel(first sliver, past sliver, packed).
-template <class Panel>
-void for_each_panel(const Search& search, const std::vector<int64_t>& ends, const Panel& panel) {
-  const int64_t sliver_bytes = std::max<int64_t>(64, search.sliver_floats() * static_cast<int64_t>(sizeof(float)));
-  const int64_t most = std::max<int64_t>(1, kPanelBytes / sliver_bytes);
-  AlignedFloats packed;
-  int64_t capacity = 0;
-  for (size_t next = 0, begin = 0; begin < ends.size(); begin = next) {
-    const int64_t first = begin == 0 ? 0 : ends[begin - 1];
-    for (next = begin + 1; next < ends.size() && ends[next] - first <= most; ++next) {
-    }
-    const int64_t past = ends[next - 1];
-    if (past - first > capacity) {
-      capacity = past - first;
-      packed.reset();
-      packed = aligned_floats(capacity * search.sliver_floats());
-    }
-    constexpr int64_t kSlivers = 16;  // packed by one task
-    for_each_task((past - first + kSlivers - 1) / kSlivers, [&](int64_t task) {
-      for (int64_t b = first + task * kSlivers; b < std::min(past, first + (task + 1) * kSlivers); ++b) {
-        search.pack(b, packed.get() + (b - first) * search.sliver_floats());
-      }
-    });
-    panel(static_cast<int64_t>(begin), static_cast<int64_t>(next), first, past, packed.get());
-  }
-}
 
 // Every task owns the rows of one block, so the tasks share nothing.
 void search_rows(Search& search, const int64_t* image_ptr, int64_t images, const std::vector<int64_t>& image_slivers) {
@@ -174,9 +50,9 @@ void search_rows(Search& search, const int64_t* image_ptr, int64_t images, const
 void search_pairs(Search& search, int64_t nodes) {
   const int64_t group_nodes = std::max(kLeastGroupNodes, std::min(kMostGroupNodes, nodes / (8 * thread_count())));
   const std::vector<Run>& slivers = search.slivers;
-  std::vector<int64_t> ends;           // past the last sliver of each group
+  std::vector<int64_t> ends;  // past the last sliver of each group
   std::vector<Run> strips;
-  std::vector<int64_t> strip_ends;     // past the last strip of each group
+  std::vector<int64_t> strip_ends;  // past the last strip of each group
   for (size_t b = 0, held = 0, image_begin = 0; b < slivers.size(); ++b) {
     held += slivers[b].count;
     const bool last = b + 1 == slivers.size();
@@ -193,15 +69,17 @@ void search_pairs(Search& search, int64_t nodes) {
   }
   const int64_t block = search.strips_of_block();
   const int64_t groups = static_cast<int64_t>(ends.size());
-  const auto group_begin = [](const std::vector<int64_t>& past, int64_t group) { return group == 0 ? 0 : past[group - 1]; };
+  const auto group_begin = [](const std::vector<int64_t>& past, int64_t group) {
+    return group == 0 ? 0 : past[group - 1];
+  };
   for_each_panel(search, ends, [&](int64_t begin, int64_t end, int64_t first, int64_t, const float* packed) {
     // In the order of the distance between the groups, neighbouring tasks are mostly disjoint.
     std::vector<PairQueue::Pair> pairs;
     for (int64_t distance = 0; distance < end; ++distance) {
       for (int64_t column = std::max(begin, distance); column < end; ++column) {
         const int64_t row = column - distance;
-        const bool share_image = slivers[ends[row] - 1].image == slivers[group_begin(ends, column)].image || row == column;
-        if (search.inter.keeps_any() || share_image) {
+        const bool share_image = slivers[ends[row] - 1].image == slivers[group_begin(ends, column)].image;
+        if (search.inter.keeps_any() || share_image || row == column) {
           pairs.emplace_back(static_cast<int32_t>(row), static_cast<int32_t>(column));
         }
       }
@@ -222,8 +100,8 @@ void search_pairs(Search& search, int64_t nodes) {
 void check_image_ptr(const int64_t* image_ptr, int64_t images, int64_t nodes) {
   SG_CHECK(image_ptr[0] == 0, kOp, "image_ptr must begin with 0, got ", image_ptr[0]);
   for (int64_t i = 0; i < images; ++i) {
-    SG_CHECK(image_ptr[i] <= image_ptr[i + 1], kOp, "image_ptr must not decrease, got image_ptr[", i, "] = ",
-             image_ptr[i], " and image_ptr[", i + 1, "] = ", image_ptr[i + 1]);
+    SG_CHECK(image_ptr[i] <= image_ptr[i + 1], kOp, "image_ptr must not decrease, got image_ptr[", i,
+             "] = ", image_ptr[i], " and image_ptr[", i + 1, "] = ", image_ptr[i + 1]);
   }
   SG_CHECK(image_ptr[images] == nodes, kOp, "image_ptr must end with the number of nodes, ", nodes, ", got ",
            image_ptr[images]);

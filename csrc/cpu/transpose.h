@@ -15,8 +15,8 @@ void transpose(const char* op, const Csr& csr, const T* values, int64_t* out_ind
                T* out_values) {
   // Every part counts the entries of each column by itself; the counts are worth their memory only where the entries
   // outnumber the columns.
-  const int64_t parts = std::min<int64_t>(part_count(csr.entries, 65536, 1),
-                                          1 + csr.entries / (2 * std::max<int64_t>(1, csr.columns)));
+  const int64_t parts =
+      std::min<int64_t>(part_count(csr.entries, 65536, 1), 1 + csr.entries / (2 * std::max<int64_t>(1, csr.columns)));
   const std::vector<int64_t> cuts = cut_rows(csr, parts);
   std::vector<int64_t> place(static_cast<size_t>(parts * csr.columns), 0);
   for_each_part(op, csr, cuts, true, [&](int64_t part, int64_t begin, int64_t end) {

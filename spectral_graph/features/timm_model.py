@@ -68,7 +68,7 @@ def create(name: str) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(name, num_classes=0, dynamic_img_size=True)
     except TypeError:
-        raise not_a_vit(name, "it does not take images of any size") from None
+        raise not_a_vit(name, "it takes no dynamic_img_size") from None
     return model
 
 
@@ -132,8 +132,10 @@ def _in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Pat
     if "adapt_layer_scale" in inspect.signature(translate).parameters and "blocks.0.gamma_1" in state:
         options["adapt_layer_scale"] = True
     # As timm's own loading does, for weights whose positions must be resampled to the model's grid.
-    if name.startswith("flexivit"):
+    if "flexi" in name or "radio" in name:
         options |= {"interpolation": "bilinear", "antialias": False}
+    if "radio" in name:
+        options["align_corners"] = "base_patch16_radio_v3" in name or "huge_patch16_radio_v3" in name
     try:
         translated: dict[str, Any] = translate(state, model, **options)
     except Exception as error:  # it trusts the checkpoint's form

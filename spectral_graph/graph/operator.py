@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,7 +63,7 @@ class BlockOperator:
                 torch.from_numpy(block.indptr),
                 torch.from_numpy(block.indices),
                 torch.from_numpy(block.values),
-                torch.from_numpy(np.ascontiguousarray(part)),
+                _borrow(np.ascontiguousarray(part)),
                 check=False,
             ).numpy()
             if whole:
@@ -76,6 +77,13 @@ class BlockOperator:
         out = np.empty_like(columns)
         self.apply(columns, out)
         return out.reshape(x.shape)
+
+
+def _borrow(array: np.ndarray) -> torch.Tensor:
+    """Return a tensor over the memory of `array`, which may be a read-only memory map; the tensor is only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def affinity_operator(store: GraphStore, layer: str) -> BlockOperator:

@@ -86,7 +86,7 @@ def _warn_once() -> None:
             f"spectral_graph runs its operators in pure torch, which is slow: {_reason}. "
             "Compile them in the project's folder: pip install --no-build-isolation -e .",
             UncompiledWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
 
 

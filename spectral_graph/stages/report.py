@@ -14,6 +14,7 @@ from spectral_graph.files import read_json
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
+from spectral_graph.segment.rows import NormalisedRows
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, ImageTable, record_of, table_of
 from spectral_graph.stages.evaluate import label_reader
@@ -195,7 +196,7 @@ def _gallery(context: Context, table: ImageTable, metrics: dict[str, Any]) -> li
             seeds = metrics["methods"][method].get("seeds")
             eigenvectors = np.zeros((*table.grid, 0), np.float32)
             if method in banks:
-                rows = banks[method].read(image, image + 1)[:, :SHOWN_EIGENVECTORS]
+                rows = NormalisedRows(banks[method]).read(image, image + 1)[:, :SHOWN_EIGENVECTORS]
                 eigenvectors = rows.reshape(*table.grid, -1)
             pathways[TITLES[method]] = page.PathwayView(
                 eigenvectors, regions.read(method, 0, image), seeds[0]["matching"]["hungarian"] if seeds else None

@@ -128,7 +128,6 @@ def test_layer_scale_of_deit3(tmp_path: Path) -> None:
         ("flexivit_small", 192),
         ("eva02_tiny_patch14_224", 112),
         ("vit_tiny_patch16_dinov3_qkvb", 128),
-        ("vit_base_patch16_siglip_224", 112),
     ],
 )
 def test_positions_of_another_size_as_timm_loads_them(tmp_path: Path, name: str, size: int) -> None:

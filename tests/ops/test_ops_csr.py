@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_graph.ops import csr_sddmm, csr_spmm, csr_spmm_transposed, csr_transpose
+from spectral_graph.ops import csr_sddmm, csr_spmm, csr_spmm_transposed
 from spectral_graph.ops.library import FALLBACKS
 
 NATIVE = pytest.mark.parametrize("native", [True, False], ids=["compiled", "torch"])

@@ -15,7 +15,7 @@ from spectral_graph.config import STAGES, make_config
 from spectral_graph.errors import StaleRunError
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.pipeline import build
+from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import ImageTable
@@ -24,7 +24,7 @@ QUIET = Reporter(quiet=True)
 
 
 def run(options, out, preset="best", **more):
-    return build(make_config(options, preset), out, preset=preset, reporter=QUIET, **more)
+    return run_pipeline(make_config(options, preset), out, preset=preset, reporter=QUIET, **more)
 
 
 def metrics(out):
