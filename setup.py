@@ -16,11 +16,11 @@ else:
 
     flags = [
         "-O3",
+        "-g0",
         "-std=c++17",
         "-Wall",
         "-Wextra",
         "-Wno-unknown-pragmas",
-        "-DPy_LIMITED_API=0x030B0000",
         "-DTORCH_TARGET_VERSION=0x020d000000000000",
     ]
     setup(
