@@ -56,8 +56,8 @@ class RunConfig(BaseModel):
 
     batch: int = option("graph", 40, "images in one graph block (mini-batch)", ge=1)
     rounds: int = option("graph", 3, "how often each image is in a mini-batch, each time with others", ge=1)
-    c_intra: int = option("graph", 10, "neighbours of a node inside its image", ge=0)
-    c_inter: int = option("graph", 10, "neighbours of a node in the other images of the mini-batch", ge=0)
+    c_intra: int = option("graph", 5, "neighbours of a node inside its image", ge=0)
+    c_inter: int = option("graph", 20, "neighbours of a node in the other images of the mini-batch", ge=0)
     threshold: float = option("graph", 0.1, "affinities below are dropped", ge=0, lt=1)
     centre: bool = option("graph", True, "subtract the data set's mean q, k, v before normalising")
     seed: int = option("graph", 0, "seed of mini-batches and solver", ge=0)
@@ -83,9 +83,16 @@ class RunConfig(BaseModel):
     )
 
     clusters: int | None = option("segment", None, "regions (K); the number of classes by default", ge=2)
-    eigenvectors: int = option("segment", 30, "leading eigenvectors that are clustered", ge=1)
+    eigenvectors: int = option("segment", 50, "leading eigenvectors that are clustered", ge=1)
     row_normalise: bool = option("segment", True, "unit length for the row of each node before K-means")
-    eigenvalue_power: float = option("segment", 0.0, "columns times eigenvalue to this power before K-means", ge=0)
+    diffusion: float = option(
+        "segment",
+        0.5,
+        "weight of the last clustered eigenvector against the first: columns times eigenvalue^t, a diffusion map; "
+        "1: all alike",
+        gt=0,
+        le=1,
+    )
     kmeans_seeds: Annotated[tuple[int, ...], BeforeValidator(_list)] = option(
         "segment", (0, 1, 2), "K-means seeds; scores are their mean", min_length=1
     )
@@ -109,10 +116,12 @@ class RunConfig(BaseModel):
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
     "paper": {
+        "c_intra": 10,
+        "c_inter": 10,
         "centre": False,
         "solver": "adam",
         "normalisation": "random_walk",
-        "eigenvectors": 50,
+        "diffusion": 1.0,
         "row_normalise": False,
     },
 }

@@ -26,6 +26,22 @@ def raw_rows(context: Context, table: ImageTable, method: str) -> RowSource:
     return Bank.open(context.run.folder(method) / "ortho")
 
 
+def diffusion_weights(eigenvalues: np.ndarray, last: float) -> np.ndarray:
+    """Return (eigenvalue / largest)^t, with t such that the smallest one gets the weight `last`.
+
+    These are the columns of a diffusion map at time t (R. R. Coifman and S. Lafon, "Diffusion maps", 2006,
+    https://doi.org/10.1016/j.acha.2006.04.006). Fixing the last weight instead of t makes the choice independent of
+    how fast the spectrum of a data set falls. Eigenvalues of 0 or less count as a thousandth of the largest.
+    """
+    largest = eigenvalues.max()
+    if largest <= 0:
+        return np.ones(len(eigenvalues))
+    ratio = np.clip(eigenvalues / largest, 1e-3, 1.0)
+    if ratio.min() == 1.0:
+        return ratio
+    return ratio ** (np.log(last) / np.log(ratio.min()))
+
+
 def clustered_rows(context: Context, table: ImageTable, method: str) -> RowSource:
     """Return the rows that K-means sees."""
     config = context.config
@@ -33,7 +49,7 @@ def clustered_rows(context: Context, table: ImageTable, method: str) -> RowSourc
     if not isinstance(rows, Bank):
         return final_feature_rows(rows, normalise=config.row_normalise)
     leading: RowSource = FirstColumns(rows, min(config.eigenvectors, rows.channels))
-    if config.eigenvalue_power:
-        weights = np.abs(np.array(rows.notes["rayleigh_quotients"][: leading.channels])) ** config.eigenvalue_power
-        leading = WeightedColumns(leading, weights)
+    if config.diffusion < 1:
+        quotients = np.array(rows.notes["rayleigh_quotients"][: leading.channels])
+        leading = WeightedColumns(leading, diffusion_weights(quotients, config.diffusion))
     return NormalisedRows(leading) if config.row_normalise else leading
