@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     except SpectralGraphError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  also when --quiet
         return error.exit_code
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}; the same command goes on once this is mended", file=sys.stderr)  # noqa: T201
+        return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 130

