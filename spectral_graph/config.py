@@ -55,10 +55,13 @@ class RunConfig(BaseModel):
     image_batch: int = option("extract", 4, "images in one forward pass", ge=1)
 
     batch: int = option("graph", 40, "images in one graph block (mini-batch)", ge=1)
-    rounds: int = option("graph", 3, "how often each image is in a mini-batch, each time with others", ge=1)
-    c_intra: int = option("graph", 5, "neighbours of a node inside its image", ge=0)
+    rounds: int = option("graph", 2, "how often each image is in a mini-batch, each time with others", ge=1)
+    c_intra: int = option("graph", 20, "neighbours of a node inside its image", ge=0)
     c_inter: int = option("graph", 20, "neighbours of a node in the other images of the mini-batch", ge=0)
     threshold: float = option("graph", 0.1, "affinities below are dropped", ge=0, lt=1)
+    sharpen: float = option(
+        "graph", 8.0, "exponent of the affinities; weak edges to unlike images lose their weight", gt=0, le=64
+    )
     centre: bool = option("graph", True, "subtract the data set's mean q, k, v before normalising")
     seed: int = option("graph", 0, "seed of mini-batches and solver", ge=0)
 
@@ -118,6 +121,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "c_intra": 10,
         "c_inter": 10,
+        "sharpen": 1.0,
         "centre": False,
         "solver": "adam",
         "normalisation": "random_walk",

@@ -57,7 +57,8 @@ def _graph(attributes: dict[str, Any]) -> list[str]:
     title = TITLES[attributes["kind"]]
     lines = [
         f"graph {title}: top {attributes['c_intra']} intra + {attributes['c_inter']} inter, threshold "
-        f"{attributes['threshold']}, {'centred' if attributes['centred'] else 'not centred'}, "
+        f"{attributes['threshold']}, exponent {attributes['sharpen']}, "
+        f"{'centred' if attributes['centred'] else 'not centred'}, "
         f"mini-batches of {attributes['batch']} images, {attributes['rounds']} rounds"
     ]
     facts = attributes.get("facts", {})

@@ -53,6 +53,7 @@ def build_affinity(
     threshold: float,
     query_mean: torch.Tensor | None = None,
     key_mean: torch.Tensor | None = None,
+    sharpen: float = 1.0,
 ) -> Affinity:
     """Build the affinity graph of the nodes of a few images.
 
@@ -65,6 +66,7 @@ def build_affinity(
         threshold: cosines below are dropped.
         query_mean: subtracted before normalising (centring); None for none.
         key_mean: the same for keys.
+        sharpen: exponent of the kept cosines; above 1, near neighbours count more than far ones.
 
     Returns:
         The symmetric graph. Nodes without a neighbour have an empty row and degree 0.
@@ -97,5 +99,8 @@ def build_affinity(
     wanted = c_intra + (c_inter if len(sizes) > 1 else 0)
     short = int((indptr.diff() < wanted).sum())
     in_degree = int(np.bincount(indices.numpy(), minlength=1).max()) if len(indices) else 0
+    if sharpen != 1:
+        # In float64, so that the rounding of the power cannot depend on how the work is split.
+        values = values.double().pow(sharpen).float()
     indptr, indices, values, degree = csr_symmetrise(indptr, indices, values, total)
     return Affinity(indptr, indices, values, degree, short, in_degree)

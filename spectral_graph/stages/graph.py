@@ -62,6 +62,7 @@ def _attributes(context: Context, table: ImageTable, kind: str, rounds: int) -> 
         "c_intra": config.c_intra,
         "c_inter": config.c_inter,
         "threshold": config.threshold,
+        "sharpen": config.sharpen,
         "centred": config.centre,
         "seed": config.seed,
     }
@@ -93,6 +94,7 @@ def _build_block(
         config.threshold,
         means[layer, left],
         means[layer, right],
+        config.sharpen,
     )
     facts = {"short_rows": graph.short_rows, "largest_in_degree": graph.largest_in_degree}
     return Block(

@@ -106,3 +106,14 @@ def test_bad_input_is_named(change, error, text):
         rows[2, 1] = change["bad"]
     with pytest.raises(error, match=text):
         build_affinity(rows, None, torch.tensor([0, 6, 12]), change.get("c_intra", 1), change.get("c_inter", 1), 0.1)
+
+
+def test_sharpened_values_are_powers_before_symmetrisation():
+    rows = torch.randn(14, 5, generator=torch.Generator().manual_seed(3))
+    image_ptr = torch.tensor([0, 7, 14])
+    plain = dense_reference(rows.numpy(), rows.numpy(), [7, 7], 2, 3, 0.1)
+    sharp = dense(build_affinity(rows, None, image_ptr, 2, 3, 0.1, sharpen=4))
+    unit = torch.nn.functional.normalize(rows.double(), dim=1)
+    cosine = (unit @ unit.T).numpy()
+    chosen = np.divide(2 * plain, cosine, out=np.zeros_like(plain), where=plain > 0)  # 1 or 2 directions
+    np.testing.assert_allclose(sharp, chosen / 2 * cosine**4, atol=1e-6)

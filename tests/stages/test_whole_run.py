@@ -84,7 +84,7 @@ def test_features_and_graph_equal_the_model_called_by_hand(options, tmp_path, fo
     from spectral_graph.data import Preprocess, open_dataset
     from spectral_graph.features.model import load_model
 
-    out = run(options, tmp_path / "run", until="graph")
+    out = run({**options, "sharpen": 3}, tmp_path / "run", until="graph")
     model = load_model(options["model"], options["weights"])
     dataset = open_dataset("folder", folder)
     layer = model.select_layers("2")[0]
@@ -100,8 +100,8 @@ def test_features_and_graph_equal_the_model_called_by_hand(options, tmp_path, fo
     block = GraphStore.open(out / "vv" / "graph.zarr").read("blocks/blocks.2/000000")
     cosine = unit[block.rows] @ unit[block.rows].T
     r = np.repeat(np.arange(len(block.rows)), np.diff(block.indptr))
-    # An edge chosen by one side only holds half of the cosine.
-    ratio = block.values / cosine[r, block.indices]
+    # An edge chosen by one side only holds half of the sharpened cosine.
+    ratio = block.values / cosine[r, block.indices] ** 3
     assert np.minimum(np.abs(ratio - 1), np.abs(ratio - 0.5)).max() < 1e-3
 
 
