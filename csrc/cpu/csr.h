@@ -124,7 +124,9 @@ void for_each_part(const char* op, const Csr& csr, const std::vector<int64_t>& c
 // As for_each_part, with several parts a thread of at least `least_work` entries + rows: rows(begin, end).
 template <class Rows>
 void for_each_rows(const char* op, const Csr& csr, int64_t least_work, bool check, const Rows& rows) {
-  const std::vector<int64_t> cuts = cut_rows(csr, part_count(csr.entries + csr.rows, least_work, 16));
+  std::vector<int64_t> cuts = cut_rows(csr, part_count(csr.entries + csr.rows, least_work, 16));
+  // A row longer than a part leaves parts empty: without them a single long row wakes no second thread.
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
   for_each_part(op, csr, cuts, check, [&](int64_t, int64_t begin, int64_t end) { rows(begin, end); });
 }
 

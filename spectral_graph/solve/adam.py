@@ -17,27 +17,12 @@ import torch
 from spectral_graph.bank import Bank
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.ops import adam_rows_
 from spectral_graph.solve.objective import LayerGraph, Objective, loss_and_gradient
 from spectral_graph.solve.streaming import normal_rows
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
-
-
-def adam_step(
-    x: torch.Tensor,
-    m: torch.Tensor,
-    v: torch.Tensor,
-    gradient: torch.Tensor,
-    step: torch.Tensor,
-    learning_rate: float,
-) -> None:
-    """Update x, m and v (n, C) in place; `step` (n, 1) float32 is the number of this step for each row, from 1."""
-    m.mul_(BETA1).add_(gradient, alpha=1 - BETA1)
-    v.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-    size = learning_rate / (1 - BETA1**step)
-    root = (v / (1 - BETA2**step)).sqrt_().add_(EPSILON)
-    x.sub_(size * (m / root))
 
 
 def visit_order(batches: int, visits: int, seed: int) -> list[int]:
@@ -116,7 +101,7 @@ def adam(
                 raise SolverError(
                     f"adam: the loss became {objective.loss} at mini-batch visit {visit}; lower --learning-rate"
                 )
-            adam_step(x, m, v, gradient, torch.from_numpy(counts[rows].astype(np.float32))[:, None], learning_rate)
+            adam_rows_(x, m, v, gradient, torch.from_numpy(counts[rows]), learning_rate, BETA1, BETA2, EPSILON)
         assert objective is not None
         for name, value in zip(("X", "m", "v"), (x, m, v), strict=True):
             arrays[name][rows] = value.numpy()

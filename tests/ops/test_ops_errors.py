@@ -14,7 +14,7 @@ X, U, PTR = torch.ones(2, 4), torch.ones(4, 2, dtype=torch.float64), torch.tenso
 
 MISTAKES = [
     ("csr_spmm", (INDPTR, INDICES, VALUES, X[0]), "x must have 2 dimensions, got the shape (4,)"),
-    ("csr_spmm", (INDPTR, INDICES, VALUES, X.half()), "x must be float32 or float64, got float16"),
+    ("csr_spmm", (INDPTR, INDICES, VALUES, X.half()), "x must be float32, float64 or bfloat16, got float16"),
     ("csr_spmm", (INDPTR.int(), INDICES, VALUES, X), "indptr must be int64, got int32"),
     ("csr_spmm", (INDPTR, INDICES.long(), VALUES, X), "indices must be int32, got int64"),
     ("csr_spmm", (INDPTR, INDICES, VALUES.double(), X), "values must be float32, got float64"),

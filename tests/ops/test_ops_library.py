@@ -16,14 +16,17 @@ from spectral_graph.errors import ConfigError
 from spectral_graph.ops.library import FALLBACKS, load
 
 NAMES = (
+    "adam_rows_",
     "csr_sddmm",
     "csr_spmm",
     "csr_spmm_transposed",
     "csr_symmetrise",
     "csr_transpose",
     "gram",
+    "rayleigh",
     "rotate",
     "topc_affinity",
+    "topc_merge",
 )
 
 WORK = """
@@ -38,10 +41,16 @@ def work(file):
     *a, degree = ops.csr_symmetrise(*graph, n)
     products = [ops.csr_spmm(*a, x[:, :c].contiguous()) for c in (1, 5, 8, 50)]
     double = ops.csr_spmm(a[0], a[1], a[2].double(), x.double())
+    half = [ops.csr_spmm(*a, x[:, :c].bfloat16()) for c in (1, 16, 50)]
     back = ops.csr_spmm_transposed(*graph, x, n)
     turned = ops.rotate(x, ops.gram(x)[:, :11].contiguous())
-    out = [*graph, *cross, *a, degree, *products, double, back, ops.csr_sddmm(*a[:2], x, x), *ops.csr_transpose(*a, n),
-           ops.gram(x), ops.gram(x, x[:, :3].contiguous()), turned]
+    merged = ops.topc_merge(*zip(graph, cross, strict=True), 7)
+    moved, m, v = x.clone(), x / 2, x.square()
+    ops.adam_rows_(moved, m, v, x.flip(0), torch.arange(n) // 100 + 1, 0.25)
+    rayleigh = ops.rayleigh(*a, degree / 2048, x)
+    out = [*merged, moved, m, v, *graph, *cross, *a, degree, *products, *half, *rayleigh, double, back,
+           ops.csr_sddmm(*a[:2], x, x), *ops.csr_transpose(*a, n), ops.gram(x),
+           ops.gram(x, x[:, :3].contiguous()), turned]
     return [t.numpy() for t in out]
 """
 
@@ -134,6 +143,8 @@ def test_results_do_not_depend_on_the_number_of_threads():
         graph = ops.topc_affinity(x, x, images, 10, 10, 0.0, symmetric=True)
         cross = ops.topc_affinity(x, x.flip(0), images, 10, 10, 0.0)
         *a, degree = ops.csr_symmetrise(*graph, 3000)
+        moments = x.clone(), x / 2, x.square()
+        ops.adam_rows_(*moments, x.flip(0), torch.arange(3000) // 100 + 1, 0.25)
         return [
             *graph,
             *cross,
@@ -141,6 +152,10 @@ def test_results_do_not_depend_on_the_number_of_threads():
             degree,
             *(ops.csr_spmm(*a, x[:, :c]) for c in (1, 16, 50, 70)),
             ops.csr_spmm(a[0], a[1], a[2].double(), x.double()),
+            *(ops.csr_spmm(*a, x[:, :c].bfloat16()) for c in (1, 16, 50, 70)),
+            *ops.rayleigh(*a, 1 / degree, x),
+            *ops.topc_merge(*zip(graph, cross, strict=True), 7),
+            *moments,
             *ops.csr_transpose(*cross, 3000),
             ops.csr_sddmm(*a[:2], x, x),
             ops.gram(x),
@@ -176,18 +191,22 @@ def samples():
     return [
         ("csr_spmm", (*grad, x)),
         ("csr_spmm", (indptr, indices, values.double(), x.detach().double(), False)),
+        ("csr_spmm", (*grad, x.detach().bfloat16().requires_grad_())),
+        ("rayleigh", (square, indices, values, torch.rand(4), x)),
         ("csr_spmm_transposed", (*grad, z, 4)),
         ("csr_sddmm", (indptr, indices, z, x)),
         ("csr_transpose", (indptr, indices, values, 4)),
         ("csr_symmetrise", (square, indices, values, 4)),
         ("topc_affinity", (plain, plain, torch.tensor([0, 2, 6]), 2, 2, 0.0, True)),
+        ("topc_merge", ([indptr, indptr], [indices, indices], [values, -values], 2)),
+        ("adam_rows_", (*torch.rand(3, 6, 5), plain, torch.arange(1, 7), 0.1, 0.9, 0.999, 1e-8)),
         ("gram", (x,)),
         ("gram", (x, torch.randn(4, 2, requires_grad=True))),
         ("rotate", (x, u)),
     ]
 
 
-@pytest.mark.parametrize("index", range(10))
+@pytest.mark.parametrize("index", range(len(samples())))
 def test_opcheck(index):
     name, arguments = samples()[index]
     torch.library.opcheck(getattr(torch.ops.spectral_graph, name).default, arguments)

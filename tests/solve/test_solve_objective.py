@@ -4,7 +4,6 @@ import torch
 from scipy.sparse import random as sparse_random
 
 from spectral_graph.graph.blocks import Block
-from spectral_graph.solve.adam import adam_step
 from spectral_graph.solve.objective import LayerGraph, loss_and_gradient
 
 
@@ -48,17 +47,3 @@ def test_loss_and_gradient_equal_autograd(channels, isolated):
     assert objective.loss == pytest.approx(objective.eigenvalue + objective.orthogonality)
     torch.testing.assert_close(gradient.double(), reference.grad, rtol=1e-4, atol=1e-6)
     assert objective.gradient_norm == pytest.approx(float(reference.grad.norm()), rel=1e-4)
-
-
-def test_adam_step_equals_torch():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(6, 4, generator=generator)
-    mine, m, v = x.clone(), torch.zeros_like(x), torch.zeros_like(x)
-    theirs = torch.nn.Parameter(x.clone())
-    optimiser = torch.optim.Adam([theirs], lr=1e-2)
-    for step in range(1, 6):
-        gradient = torch.randn(6, 4, generator=generator)
-        theirs.grad = gradient
-        optimiser.step()
-        adam_step(mine, m, v, gradient, torch.full((6, 1), float(step)), 1e-2)
-    torch.testing.assert_close(mine, theirs.data, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,144 @@
+// Rows of A x for bfloat16 x: half the bytes of float32 come from memory, the sums are float32.
+//
+// A vector of sixteen bfloat16 numbers becomes two of eight floats, the even columns (shifted up) and the odd ones
+// (masked): cheaper than widening eight at a time. They are put back in order once, when the row is done.
+
+#pragma once
+
+#include <cstring>
+
+#include "cpu/csr.h"
+#include "cpu/spmm_rows.h"
+
+namespace sg {
+
+constexpr int kMostPairs = 6;  // of 16 columns: 12 sums, the entry's value, the mask and two spare ones
+constexpr int kTilePairs = 4;  // the width of a tile where a row does not fit
+
+inline float widen(uint16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
+using RowsBf16 = void (*)(const Csr&, const StoredEntries<float>&, const uint16_t*, int64_t, float*, int64_t, int64_t);
+
+inline void rows_bf16_portable(const Csr& csr, const StoredEntries<float>& entry, const uint16_t* x, int64_t channels,
+                               float* y, int64_t begin, int64_t end) {
+  constexpr int64_t kWidth = 16;
+  for (int64_t i = begin; i < end; ++i) {
+    for (int64_t c = 0; c < channels; c += kWidth) {
+      const int64_t width = std::min(kWidth, channels - c);
+      float sum[kWidth] = {};
+      for (int64_t p = csr.indptr[i]; p < csr.indptr[i + 1]; ++p) {
+        const float value = entry(p);
+        const uint16_t* row = x + static_cast<int64_t>(csr.indices[p]) * channels + c;
+        for (int64_t k = 0; k < width; ++k) sum[k] += value * widen(row[k]);
+      }
+      std::copy(sum, sum + width, y + i * channels + c);
+    }
+  }
+}
+
+#ifdef SG_X86
+
+// Columns [0, width) of one row of y from the entries [begin, end): NP pairs of eight columns, then NH = 0 or 1 times
+// eight columns. The last of them reaches back over its neighbour, as in tile_avx2. A width below 16 takes one pair,
+// which reads on into the next row; only the last rows of x cannot afford that, and are copied.
+template <int NP, int NH>
+SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const uint16_t* x, int64_t stride,
+                                   int64_t width, float* y, int64_t begin, int64_t end) {
+  __m256 even[NP], odd[NP], half = _mm256_setzero_ps();
+#pragma GCC unroll 8
+  for (int k = 0; k < NP; ++k) even[k] = odd[k] = _mm256_setzero_ps();
+  const int64_t last = NP > 1 && NH == 0 ? width - 16 : 16 * (NP - 1);
+  const int64_t readable = csr.columns * stride;
+  const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  for (int64_t p = begin; p < end; ++p) {
+    if (p + kAhead < csr.entries) {
+      const uint16_t* later = x + static_cast<int64_t>(csr.indices[p + kAhead]) * stride;
+#pragma GCC unroll 8
+      for (int k = 0; k < NP; k += 2) _mm_prefetch(reinterpret_cast<const char*>(later + 16 * k), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(later + width - 1), _MM_HINT_T0);
+    }
+    const int64_t place = static_cast<int64_t>(csr.indices[p]) * stride;
+    const uint16_t* row = x + place;
+    uint16_t copy[16];
+    if (NP == 1 && NH == 0 && place + 16 > readable) {
+      std::memset(copy, 0, sizeof copy);
+      std::memcpy(copy, row, static_cast<size_t>(width) * sizeof(uint16_t));
+      row = copy;
+    }
+    const __m256 value = _mm256_broadcast_ss(values + p);
+#pragma GCC unroll 8
+    for (int k = 0; k < NP; ++k) {
+      const __m256i pair =
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + (k < NP - 1 ? 16 * k : last)));
+      even[k] = _mm256_fmadd_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16)), even[k]);
+      odd[k] = _mm256_fmadd_ps(value, _mm256_castsi256_ps(_mm256_and_si256(pair, high)), odd[k]);
+    }
+    if (NH > 0) {
+      const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + width - 8));
+      half = _mm256_fmadd_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16)), half);
+    }
+  }
+  float narrow[16];
+#pragma GCC unroll 8
+  for (int k = 0; k < NP; ++k) {
+    float* to = width < 16 ? narrow : y + (k < NP - 1 ? 16 * k : last);
+    const __m256 low = _mm256_unpacklo_ps(even[k], odd[k]), up = _mm256_unpackhi_ps(even[k], odd[k]);
+    _mm256_storeu_ps(to, _mm256_permute2f128_ps(low, up, 0x20));
+    _mm256_storeu_ps(to + 8, _mm256_permute2f128_ps(low, up, 0x31));
+  }
+  if (NH > 0) _mm256_storeu_ps(y + width - 8, half);
+  if (width < 16) std::memcpy(y, narrow, static_cast<size_t>(width) * sizeof(float));
+}
+
+template <int NP, int NH>
+SG_AVX2 void rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& entry, const uint16_t* x, int64_t channels,
+                            float* y, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    tile_bf16_avx2<NP, NH>(csr, entry.values, x, channels, channels, y + i * channels, csr.indptr[i],
+                           csr.indptr[i + 1]);
+  }
+}
+
+// More columns than registers: tiles of kTilePairs, then what remains. Less than a pair reaches back to a whole one.
+template <int NP, int NH>
+SG_AVX2 void tiled_rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& entry, const uint16_t* x,
+                                  int64_t channels, float* y, int64_t begin, int64_t end) {
+  constexpr int64_t kWidth = 16 * kTilePairs;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t first = csr.indptr[i], past = csr.indptr[i + 1];
+    int64_t c = 0;
+    for (; c + kWidth < channels; c += kWidth) {
+      tile_bf16_avx2<kTilePairs, 0>(csr, entry.values, x + c, channels, kWidth, y + i * channels + c, first, past);
+    }
+    c = std::min(c, channels - 16);
+    tile_bf16_avx2<NP, NH>(csr, entry.values, x + c, channels, channels - c, y + i * channels + c, first, past);
+  }
+}
+
+#endif
+
+inline RowsBf16 choose_rows_bf16(int64_t channels) {
+#ifdef SG_X86
+  // by the number of eights: 1 or 2 are one pair
+  static constexpr RowsBf16 whole[2 * kMostPairs] = {
+      rows_bf16_avx2<1, 0>, rows_bf16_avx2<1, 0>, rows_bf16_avx2<1, 1>, rows_bf16_avx2<2, 0>,
+      rows_bf16_avx2<2, 1>, rows_bf16_avx2<3, 0>, rows_bf16_avx2<3, 1>, rows_bf16_avx2<4, 0>,
+      rows_bf16_avx2<4, 1>, rows_bf16_avx2<5, 0>, rows_bf16_avx2<5, 1>, rows_bf16_avx2<6, 0>};
+  static constexpr RowsBf16 tiled[2 * kTilePairs] = {
+      tiled_rows_bf16_avx2<1, 0>, tiled_rows_bf16_avx2<1, 0>, tiled_rows_bf16_avx2<1, 1>, tiled_rows_bf16_avx2<2, 0>,
+      tiled_rows_bf16_avx2<2, 1>, tiled_rows_bf16_avx2<3, 0>, tiled_rows_bf16_avx2<3, 1>, tiled_rows_bf16_avx2<4, 0>};
+  const int64_t eights = (channels + 7) / 8;
+  if (has_avx2() && channels > 0) {
+    return eights <= 2 * kMostPairs ? whole[eights - 1] : tiled[(eights - 1) % (2 * kTilePairs)];
+  }
+#endif
+  static_cast<void>(channels);
+  return rows_bf16_portable;
+}
+
+}  // namespace sg

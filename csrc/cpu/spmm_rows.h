@@ -1,0 +1,145 @@
+// One row of A x for a sparse A in compressed rows, in float32 and float64: what csr_spmm and rayleigh share.
+//
+// One row of y is held in registers while the row's entries pass; the rows of x that come kAhead entries later are
+// prefetched, because they lie anywhere in memory. Every y[i, c] is one chain of additions in the order of the
+// entries, so the result depends neither on the number of threads nor on the parts.
+
+#pragma once
+
+#include "cpu/csr.h"
+
+namespace sg {
+
+constexpr int64_t kAhead = 16;        // entries between a prefetch and its use
+constexpr int kMostVectors = 13;      // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
+constexpr int kTileVectors = 8;       // the width of a tile where a row does not fit
+constexpr int64_t kLeastWork = 4096;  // entries + rows of a part
+
+// A's entries as they are stored. Another class in its place makes the entries as they are used: row(i) is called once
+// for each row, and what it returns gives the entry p of that row.
+template <class T>
+struct StoredEntries {
+  const T* values;
+
+  const StoredEntries& row(int64_t) const { return *this; }
+  T operator()(int64_t p) const { return values[p]; }
+};
+
+template <class T, class Entries>
+void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t channels, T* y, int64_t begin,
+                   int64_t end) {
+  constexpr int64_t kWidth = 16;
+  for (int64_t i = begin; i < end; ++i) {
+    const auto entry = entries.row(i);
+    for (int64_t c = 0; c < channels; c += kWidth) {
+      const int64_t width = std::min(kWidth, channels - c);
+      T sum[kWidth] = {};
+      if (width == kWidth) {
+        for (int64_t p = csr.indptr[i]; p < csr.indptr[i + 1]; ++p) {
+          const T value = entry(p);
+          const T* row = x + static_cast<int64_t>(csr.indices[p]) * channels + c;
+          for (int64_t k = 0; k < kWidth; ++k) sum[k] += value * row[k];
+        }
+      } else {
+        for (int64_t p = csr.indptr[i]; p < csr.indptr[i + 1]; ++p) {
+          const T value = entry(p);
+          const T* row = x + static_cast<int64_t>(csr.indices[p]) * channels + c;
+          for (int64_t k = 0; k < width; ++k) sum[k] += value * row[k];
+        }
+      }
+      std::copy(sum, sum + width, y + i * channels + c);
+    }
+  }
+}
+
+template <class Entries>
+using Rows = void (*)(const Csr&, const Entries&, const float*, int64_t, float*, int64_t, int64_t);
+
+#ifdef SG_X86
+
+// Columns [0, width) of one row of y, 8 (NV - 1) < width <= 8 NV, from the entries [begin, end). Where NV > 1 the last
+// vector reaches back over its neighbour instead of past the end: the shared columns are computed twice, to the same
+// bits. NV = 1 uses a mask. The chains of neighbouring rows overlap in the processor, so one sum a column is enough.
+template <int NV, class Entry>
+SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x, int64_t stride, int64_t width,
+                              float* y, int64_t begin, int64_t end) {
+  __m256 sum[NV];
+#pragma GCC unroll 16  // without it the longer loops stay loops, and the sums go to memory
+  for (int k = 0; k < NV; ++k) sum[k] = _mm256_setzero_ps();
+  const int64_t last = NV > 1 ? width - 8 : 0;
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(width)), lanes);
+  for (int64_t p = begin; p < end; ++p) {
+    if (p + kAhead < csr.entries) {
+      const char* later = reinterpret_cast<const char*>(x + static_cast<int64_t>(csr.indices[p + kAhead]) * stride);
+#pragma GCC unroll 8
+      for (int line = 0; line < (NV * 32 + 63) / 64; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
+    }
+    const float* row = x + static_cast<int64_t>(csr.indices[p]) * stride;
+    const __m256 value = _mm256_set1_ps(entry(p));
+#pragma GCC unroll 16
+    for (int k = 0; k < NV - 1; ++k) sum[k] = _mm256_fmadd_ps(value, _mm256_loadu_ps(row + 8 * k), sum[k]);
+    const __m256 tail = NV > 1 ? _mm256_loadu_ps(row + last) : _mm256_maskload_ps(row, mask);
+    sum[NV - 1] = _mm256_fmadd_ps(value, tail, sum[NV - 1]);
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < NV - 1; ++k) _mm256_storeu_ps(y + 8 * k, sum[k]);
+  if (NV > 1) _mm256_storeu_ps(y + last, sum[NV - 1]);
+  else _mm256_maskstore_ps(y, mask, sum[0]);
+}
+
+template <int NV, class Entries>
+SG_AVX2 void rows_avx2(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
+                       int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1]);
+  }
+}
+
+// More columns than registers: tiles of kTileVectors, the last of NV vectors. A row's tiles follow each other, so its
+// indices and values come from the first-level cache but once.
+template <int NV, class Entries>
+SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
+                             int64_t begin, int64_t end) {
+  constexpr int64_t kWidth = 8 * kTileVectors;
+  for (int64_t i = begin; i < end; ++i) {
+    const auto entry = entries.row(i);
+    const int64_t first = csr.indptr[i], past = csr.indptr[i + 1];
+    int64_t c = 0;
+    for (; c + kWidth < channels; c += kWidth) {
+      tile_avx2<kTileVectors>(csr, entry, x + c, channels, kWidth, y + i * channels + c, first, past);
+    }
+    tile_avx2<NV>(csr, entry, x + c, channels, channels - c, y + i * channels + c, first, past);
+  }
+}
+
+template <class Entries>
+Rows<Entries> pick_rows(int64_t channels) {
+  using R = Rows<Entries>;
+  static constexpr R whole[kMostVectors] = {
+      rows_avx2<1, Entries>, rows_avx2<2, Entries>, rows_avx2<3, Entries>, rows_avx2<4, Entries>,
+      rows_avx2<5, Entries>, rows_avx2<6, Entries>, rows_avx2<7, Entries>, rows_avx2<8, Entries>,
+      rows_avx2<9, Entries>, rows_avx2<10, Entries>, rows_avx2<11, Entries>, rows_avx2<12, Entries>,
+      rows_avx2<13, Entries>};
+  static constexpr R tiled[kTileVectors] = {
+      tiled_rows_avx2<1, Entries>, tiled_rows_avx2<2, Entries>, tiled_rows_avx2<3, Entries>,
+      tiled_rows_avx2<4, Entries>, tiled_rows_avx2<5, Entries>, tiled_rows_avx2<6, Entries>,
+      tiled_rows_avx2<7, Entries>, tiled_rows_avx2<8, Entries>};
+  const int64_t vectors = (channels + 7) / 8;
+  if (vectors <= kMostVectors) return whole[vectors - 1];
+  return tiled[(vectors - 1) % kTileVectors];
+}
+
+#endif
+
+// The function that computes rows of y = A x, [begin, end) of them, with the best instructions there are.
+template <class Entries>
+Rows<Entries> choose_rows(int64_t channels) {
+#ifdef SG_X86
+  if (has_avx2() && channels > 0) return pick_rows<Entries>(channels);
+#endif
+  static_cast<void>(channels);
+  return rows_portable<float, Entries>;
+}
+
+}  // namespace sg
