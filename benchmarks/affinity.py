@@ -1,0 +1,116 @@
+"""How fast is topc_affinity, exact? Against torch mm + topk, FAISS IndexFlatIP, and the matrix product alone.
+
+    python -m benchmarks.affinity [--images 40] [--nodes 713] [--dim 384]
+
+FAISS searches unfiltered: it finds fewer than ours, which keeps two lists and leaves out the node itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+
+import torch
+
+from benchmarks.table import Row, parser_of, show, skipped
+from benchmarks.timing import compare
+from spectral_graph.ops import topc_affinity
+
+ROWS = 1024
+"""Query rows of a block of the peers."""
+
+
+def blocks(query: torch.Tensor, key: torch.Tensor, use: Callable[[int, torch.Tensor], object]) -> None:
+    """Multiply block by block into one buffer and hand each product to `use`."""
+    buffer = torch.empty(ROWS, len(key))
+    for start in range(0, len(query), ROWS):
+        part = query[start : start + ROWS]
+        use(start, torch.mm(part, key.T, out=buffer[: len(part)]))
+
+
+def plain_search(query: torch.Tensor, key: torch.Tensor, nodes: int, intra: int, inter: int) -> list[torch.Tensor]:
+    """Return the best values (N, intra) inside and (N, inter) outside the image by torch."""
+    inside, outside = torch.empty(len(query), intra), torch.empty(len(query), inter)
+
+    def use(start: int, product: torch.Tensor) -> None:
+        row = torch.arange(start, start + len(product))
+        product[torch.arange(len(product)), row] = -torch.inf
+        for image in range(start // nodes, (start + len(product) - 1) // nodes + 1):
+            first, past = max(start, image * nodes), min(start + len(product), (image + 1) * nodes)
+            own = product[first - start : past - start, image * nodes : (image + 1) * nodes]
+            inside[first:past] = own.topk(intra, dim=1).values
+            own.fill_(-torch.inf)
+        outside[start : start + len(product)] = product.topk(inter, dim=1).values
+
+    blocks(query, key, use)
+    return [inside, outside]
+
+
+def require_best(name: str, found: Sequence[torch.Tensor], best: Sequence[torch.Tensor], nodes: int) -> None:
+    """End the program unless the kept values are the positive ones of the best."""
+    indptr, indices, values = found
+    row = torch.repeat_interleave(torch.arange(len(indptr) - 1), indptr.diff())
+    own = row // nodes == indices // nodes
+    for which, expected in zip((own, ~own), best, strict=True):
+        kept = torch.full((len(indptr) - 1,), 0.0, dtype=torch.float64).index_add_(
+            0, row[which], values[which].double()
+        )
+        off = float((kept - expected.clamp_min(0).double().sum(dim=1)).abs().max())
+        if not off < 1e-4:
+            raise SystemExit(f"{name}: the result is wrong: the kept values of a row sum to {off:.3g} more or less")
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    parser = parser_of(__doc__)
+    parser.add_argument(
+        "--images", type=int, default=10, help="40 for the figures of the issue; time grows as its square"
+    )
+    parser.add_argument("--nodes", type=int, default=713, help="of an image")
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--intra", type=int, default=5)
+    parser.add_argument("--inter", type=int, default=15)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    count = options.images * options.nodes
+    generator = torch.Generator().manual_seed(0)
+    value, query, key = torch.nn.functional.normalize(torch.randn(3, count, options.dim, generator=generator), dim=2)
+    images = torch.arange(0, count + 1, options.nodes)
+    lists = (options.intra, options.inter)
+    rows: list[Row] = []
+    for name, a, b in (("V-V", value, value), ("Q-K", query, key)):
+        symmetric = a is b
+
+        def ours(a=a, b=b, symmetric=symmetric):
+            return topc_affinity(a, b, images, *lists, symmetric=symmetric)
+
+        def plain(a=a, b=b):
+            return plain_search(a, b, options.nodes, *lists)
+
+        require_best("topc_affinity", ours(), plain(), options.nodes)
+        peers: dict[str, Callable[[], object]] = {
+            "torch mm + topk": plain,
+            "SGEMM alone": lambda a=a, b=b: blocks(a, b, lambda *_: None),
+        }
+        if importlib.util.find_spec("faiss") is None:
+            skipped("FAISS IndexFlatIP", "faiss")
+        else:
+            import faiss
+
+            faiss.omp_set_num_threads(options.threads)
+            index = faiss.IndexFlatIP(options.dim)
+            index.add(b.numpy())
+            peers["FAISS IndexFlatIP"] = lambda a=a, index=index: index.search(a.numpy(), sum(lists))
+        rows += compare(
+            f"topc_affinity {name}",
+            f"{options.images} images x {options.nodes} nodes, d = {options.dim}, c = {lists[0]} + {lists[1]}",
+            ours,
+            peers,
+            work=((1.0 if symmetric else 2.0) * count * count * options.dim, 4.0 * 2 * count * options.dim),
+            seconds=options.seconds,
+        )
+    show(rows, options)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Ours and its peers, timed in turn in one process, after their results were compared."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.limits import least_seconds
+from benchmarks.table import Row
+
+LEAST_ROUNDS = 5
+
+
+def numbers(result: Any) -> list[np.ndarray]:
+    """Return the arrays of a result: a tensor, an array, or several of them."""
+    if isinstance(result, (tuple, list)):
+        return [array for part in result for array in numbers(part)]
+    return [result.detach().numpy() if isinstance(result, torch.Tensor) else np.asarray(result)]
+
+
+def require_equal(name: str, result: Any, reference: Any, tolerance: float) -> None:
+    """End the program unless `result` is `reference`, up to `tolerance` of the largest magnitude of each array."""
+    for got, expected in zip(numbers(result), numbers(reference), strict=True):
+        expected = expected.astype(np.float64)
+        scale = float(np.abs(expected).max()) if expected.size else 0.0
+        off = float(np.abs(got.astype(np.float64) - expected).max()) if expected.size else 0.0
+        if not off <= tolerance * max(scale, 1e-30):
+            raise SystemExit(f"{name}: the result is wrong: it is off by {off:.3g} where values reach {scale:.3g}")
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Return the median seconds of each call.
+
+    The calls take turns, so that whatever else the machine does meets all of them alike; each is called twice before.
+
+    Args:
+        calls: what is timed, by name.
+        seconds: how long to go on, at least; never less than five rounds.
+    """
+    for call in calls.values():
+        call()
+        call()
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds or len(next(iter(taken.values()))) < LEAST_ROUNDS:
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in taken.items()}
+
+
+def compare(
+    question: str,
+    shape: str,
+    ours: Callable[[], object],
+    peers: Mapping[str, Callable[[], object]],
+    *,
+    work: tuple[float, float],
+    seconds: float,
+    channels: int | None = None,
+    graph: str = "",
+) -> list[Row]:
+    """Time ours and every peer and return one row a peer, the best peer first.
+
+    Args:
+        question: what is asked.
+        shape: of the problem, in words.
+        ours: our call.
+        peers: the peers' calls.
+        work: floating-point operations, and bytes that must at least be moved.
+        seconds: as in `interleaved`.
+        channels: C, where the plot shows throughput over C.
+        graph: name of the graph, for the plot.
+    """
+    times = interleaved({"": ours, **peers}, seconds)
+    mine = times.pop("")
+    limit = least_seconds(*work)
+    rows = [
+        Row(question, shape, mine, peer, taken, limit / mine, work[0], work[1], channels, graph)
+        for peer, taken in times.items()
+    ]
+    return sorted(rows, key=lambda row: row.peer_s)

@@ -1,0 +1,63 @@
+"""The microbenchmarks run at tiny sizes and write what they promise."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+KEYS = {"question", "shape", "ours_s", "peer", "peer_s", "ratio", "limit_fraction"}
+TINY = {
+    "spmm": ["--nodes", "200", "--per-row", "4", "--channels", "1", "9", "--backends", "torch-int32", "scipy"],
+    "rayleigh": ["--nodes", "200", "--per-row", "4", "--channels", "3", "9", "--backends", "torch-int64", "scipy"],
+    "affinity": ["--images", "3", "--nodes", "40", "--dim", "16", "--intra", "3", "--inter", "4"],
+    "symmetrise": ["--nodes", "200", "--per-row", "4"],
+    "gram": ["--rows", "300", "--channels", "1", "9"],
+    "adam": ["--rows", "300", "--channels", "1", "9"],
+}
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1])
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_benchmark_prints_a_table_and_writes_json_and_a_plot(benchmark, name, tmp_path, capsys):
+    files = ["--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.png")]
+    benchmark(name).main([*TINY[name], *files, "--seconds", "0"])
+    records = json.loads((tmp_path / "out.json").read_text())
+    assert records and all(set(record) == KEYS for record in records)
+    for record in records:
+        assert record["ratio"] == pytest.approx(record["peer_s"] / record["ours_s"])
+        assert record["limit_fraction"] > 0
+    assert "--channels" not in TINY[name] or (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert records[0]["peer"].split()[0] in capsys.readouterr().out
+
+
+def test_a_wrong_result_ends_the_benchmark(benchmark):
+    timing = benchmark("timing")
+    with pytest.raises(SystemExit, match="spmm: the result is wrong: it is off by 1 where values reach 2"):
+        timing.require_equal("spmm", [[1.0, 1.0]], [[1.0, 2.0]], 0.1)
+
+
+def test_a_missing_package_is_left_out_with_a_line(benchmark, monkeypatch, capsys):
+    backends = benchmark("backends")
+    monkeypatch.setitem(backends.BACKENDS, "numba", (backends.numba, "no_such_package"))
+    assert list(backends.available(["numba", "scipy"])) == ["scipy"]
+    assert "numba is left out: the package no_such_package is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["uniform", "hubs", "power-law", "empty-rows", "one-row", "one-column"])
+def test_synthetic_graphs_are_sound(benchmark, kind):
+    graph = benchmark("graphs").synthetic(kind, 500, 6)
+    assert graph.entries > 0 and graph.indptr[0] == 0 and graph.indptr[-1] == graph.entries
+    assert graph.indices.min() >= 0 and graph.indices.max() < graph.columns
+    assert (graph.rows, graph.columns) == {"one-row": (1, 500), "one-column": (500, 1)}.get(kind, (500, 500))
+    if kind == "empty-rows":
+        assert int((graph.indptr.diff() == 0).sum()) >= 450
+    if kind == "hubs":
+        assert int(graph.indptr.diff().max()) > 80
