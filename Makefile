@@ -1,6 +1,7 @@
 # make demo : the whole way on the built-in sample, ending with a report
 # make test : the tests
-# Both create the environment first, and reuse it afterwards.
+# make cuda-check : examines the CUDA kernels without a GPU; needs nvcc
+# They create the environment first, and reuse it afterwards.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ RUN ?= runs/demo
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint env clean
+.PHONY: demo test lint cuda-check env clean
 
 demo: env
 	$(BIN)/python -m spectral_graph.build --dataset coco --out $(RUN)
@@ -21,6 +22,9 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+cuda-check: env
+	$(BIN)/python tools/cuda_check.py
 
 env: $(VENV)/.installed
 

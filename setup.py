@@ -2,6 +2,8 @@
 
 The extension uses the LibTorch stable ABI and the limited Python API: one binary for all Pythons from 3.11
 and for torch 2.13 and later. SPECTRAL_GRAPH_NO_EXTENSION=1 leaves it out (the operators then run in pure torch).
+SPECTRAL_GRAPH_CUDA=1 adds the kernels for NVIDIA GPUs as a second module; it needs nvcc, with CUDA_HOME at the
+toolkit's root. TORCH_CUDA_ARCH_LIST names other GPUs than A100 and H100.
 """
 
 import os
@@ -12,7 +14,7 @@ from setuptools import setup
 if os.environ.get("SPECTRAL_GRAPH_NO_EXTENSION") == "1":
     setup()
 else:
-    from torch.utils.cpp_extension import BuildExtension, CppExtension
+    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
     flags = [
         "-O3",
@@ -23,16 +25,29 @@ else:
         "-Wno-unknown-pragmas",
         "-DTORCH_TARGET_VERSION=0x020d000000000000",
     ]
-    setup(
-        ext_modules=[
-            CppExtension(
-                "spectral_graph._C",
-                sorted(str(path) for path in Path("csrc").rglob("*.cpp")),
+    include = [str(Path("csrc").resolve())]
+    modules = [
+        CppExtension(
+            "spectral_graph._C",
+            sorted(str(path) for path in Path("csrc").rglob("*.cpp")),
+            py_limited_api=True,
+            include_dirs=include,
+            extra_compile_args={"cxx": flags},
+        )
+    ]
+    if os.environ.get("SPECTRAL_GRAPH_CUDA") == "1":
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+        modules.append(
+            CUDAExtension(
+                "spectral_graph._CUDA",
+                sorted(str(path) for path in Path("csrc/cuda").glob("*.cu")),
                 py_limited_api=True,
-                include_dirs=[str(Path("csrc").resolve())],
-                extra_compile_args={"cxx": flags},
+                include_dirs=include,
+                extra_compile_args={"nvcc": ["-O3", "-std=c++17", "-DUSE_CUDA", flags[-1]]},
             )
-        ],
+        )
+    setup(
+        ext_modules=modules,
         cmdclass={"build_ext": BuildExtension},
         options={"bdist_wheel": {"py_limited_api": "cp311"}},
     )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from spectral_graph.errors import ConfigError, GraphError
+from spectral_graph.ops.cuda import load_cuda
 
 NAMESPACE = "spectral_graph"
 LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")
@@ -119,6 +120,7 @@ def load() -> None:
             _reason = "spectral_graph._C was not compiled"
         except ImportError as error:
             _reason = f"spectral_graph._C cannot be loaded ({error})"
+        load_cuda()
     for name, function in FALLBACKS.items():
         if torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::{name}", "CPU"):
             _native.add(name)
