@@ -12,7 +12,7 @@ from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.ops import csr_spmm
 
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 64 << 20
 
 
 class BlockOperator:
