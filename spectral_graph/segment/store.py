@@ -90,10 +90,6 @@ class RegionStore:
             raise FormatError(f"{self.path}/{method}/labels, image {image}: {error}; use --force segment") from None
         return labels.reshape(self.grid)
 
-    def methods(self) -> list[str]:
-        """Return the methods stored."""
-        return sorted(self._group.group_keys())
-
     def publish(self) -> None:
         """Put the finished store in place."""
         remove(self.path)
