@@ -1,4 +1,7 @@
-"""Finds nvcc, compiles the kernels with it, and reads what ptxas says about them."""
+"""Finds nvcc, compiles the kernels with it, and reads what ptxas says about them.
+
+python tools/cuda_toolkit.py   installs nvcc as a Python package where the machine has none; make cuda-check calls it
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +17,38 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "tests" / "cuda" / "kernels.cu"
 ARCHITECTURES = ("80", "90")
+RELEASE = "13"
+"""The major release of CUDA that torch was built with; it refuses others."""
+REQUIREMENT = "cuda-toolkit[nvcc,cccl]==13.0.3.0"
 MISSING = (
-    "nvcc was not found: neither in CUDA_HOME nor on the PATH nor among the Python packages. "
-    'Install it from PyPI: pip install "cuda-toolkit[nvcc,cccl]==13.0.3.0"'
+    f"nvcc of CUDA {RELEASE} was not found: neither in CUDA_HOME nor on the PATH nor among the Python packages. "
+    f'Install it from PyPI: pip install "{REQUIREMENT}"'
 )
 REGISTERS = {
+    "adam_sizes": 40,
+    "adam_update": 40,
     "csr_check": 32,
-    "spmm_plan": 32,
-    "spmm_segments": 64,
-    "spmm_join_short": 40,
-    "spmm_join_long": 48,
+    "entry_rows": 32,
     "gram_chunks": 96,
     "gram_sum": 40,
+    "join_long": 48,
+    "join_short": 40,
+    "rayleigh_segments": 64,
+    "rayleigh_sum": 40,
     "rotate_rows": 80,
-    "topc_select": 64,
+    "row_sums": 32,
+    "sddmm_runs": 64,
+    "segment_plan": 32,
+    "spmm_segments": 64,
     "topc_count": 32,
+    "topc_merge_rows": 64,
+    "topc_select": 64,
     "topc_write": 40,
+    "transpose_entries": 32,
+    "transpose_starts": 32,
+    "union_keep": 32,
+    "union_starts": 32,
+    "union_write": 32,
 }
 """The most registers a thread may use: 64 leave room for 1024 threads on a multiprocessor, 80 for 768."""
 
@@ -59,6 +79,14 @@ def packaged_nvcc() -> Path:
     return Path(sysconfig.get_path("purelib")) / "nvidia" / "cu13" / "bin" / "nvcc"
 
 
+def fits(nvcc: Path) -> bool:
+    """Return whether this is an nvcc of the right release."""
+    if not nvcc.is_file():
+        return False
+    text = subprocess.run([str(nvcc), "--version"], capture_output=True, text=True, check=False).stdout
+    return f"release {RELEASE}." in text
+
+
 def find_nvcc() -> Path | None:
     """Return nvcc from CUDA_HOME, the PATH or the package nvidia-cuda-nvcc."""
     home = os.environ.get("CUDA_HOME")
@@ -66,7 +94,7 @@ def find_nvcc() -> Path | None:
     places = [Path(home) / "bin" / "nvcc"] if home else []
     places += [Path(found)] if found else []
     places.append(packaged_nvcc())
-    return next((place for place in places if place.is_file()), None)
+    return next(filter(fits, places), None)
 
 
 def toolkit_root(nvcc: Path) -> Path:
@@ -111,8 +139,17 @@ def usages(nvcc: Path, architecture: str, folder: Path) -> list[Usage]:
     return sorted(found, key=lambda usage: usage.kernel)
 
 
-def make_ptx(nvcc: Path, architecture: str, folder: Path) -> str:
-    """Return the PTX of all kernels for one architecture."""
-    target = folder / f"kernels_{architecture}.ptx"
+def make_ptx(nvcc: Path, architecture: str, target: Path) -> None:
+    """Write the PTX of all kernels for one architecture."""
     run_nvcc(nvcc, f"-arch=compute_{architecture}", "-ptx", "-o", str(target))
-    return target.read_text()
+
+
+def main() -> int:
+    """Install nvcc into the environment of this Python if there is none."""
+    if find_nvcc() is not None:
+        return 0
+    return subprocess.run([sys.executable, "-m", "pip", "install", REQUIREMENT], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

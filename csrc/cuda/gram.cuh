@@ -54,7 +54,7 @@ __device__ __forceinline__ void stage_rows(const float* __restrict__ from, int64
 }
 
 // partial[chunk][i][j]; where `symmetric`, the tiles below the diagonal are left out.
-__global__ void __launch_bounds__(kMostThreads)
+static __global__ void __launch_bounds__(kMostThreads)
     gram_chunks(int64_t rows, int64_t chunk_rows, int64_t left, int64_t right, int left_tile, int right_tile,
                 bool symmetric, const float* __restrict__ x, const float* __restrict__ y,
                 double* __restrict__ partial) {
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kMostThreads)
   }
 }
 
-__global__ void __launch_bounds__(kMostThreads)
+static __global__ void __launch_bounds__(kMostThreads)
     gram_sum(int64_t chunks, int64_t left, int64_t right, bool symmetric, const double* __restrict__ partial,
              double* __restrict__ result) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

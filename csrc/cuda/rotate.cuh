@@ -25,7 +25,7 @@ inline RotateShape rotate_shape(int64_t rows, int64_t channels, int64_t width) {
   return {rows, channels, width, tile, round_up_to_warps(kRotateRows / kRotateSums * (tile / kRotateSums))};
 }
 
-__global__ void __launch_bounds__(kMostThreads)
+static __global__ void __launch_bounds__(kMostThreads)
     rotate_rows(int64_t rows, int64_t channels, int64_t width, int tile, const float* __restrict__ x,
                 const double* __restrict__ u, float* __restrict__ result) {
   SG_SHARED(double, a, kRotateStage * kRotatePitch);

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "cuda/host.h"
+#include "cuda/csr_host.h"
 #include "cuda/topc_select.cuh"
 
 namespace sg::cuda {
@@ -34,13 +34,6 @@ void check_starts(const std::vector<int64_t>& starts, int64_t nodes) {
   }
   SG_CHECK(starts.back() == nodes, kOp, "image_ptr must end with the number of nodes, ", nodes, ", got ",
            starts.back());
-}
-
-Tensor cumulative(const Tensor& counts) {
-  StableIValue stack[] = {torch::stable::detail::from(counts), torch::stable::detail::from(int64_t{0}),
-                          torch::stable::detail::from(std::optional<ScalarType>())};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::cumsum", "", stack, TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
 std::tuple<Tensor, Tensor, Tensor> topc_affinity(const Tensor& query, const Tensor& key, const Tensor& image_ptr,
@@ -99,14 +92,16 @@ std::tuple<Tensor, Tensor, Tensor> topc_affinity(const Tensor& query, const Tens
 
   Tensor counts = torch::stable::new_zeros(image_ptr, {nodes + 1});  // a 0 before the first row
   int64_t* row_counts = counts.mutable_data_ptr<int64_t>() + 1;
-  launch_topc_count(nodes, intra.places, inter.places, intra.data(), inter.data(), row_counts, device.stream());
+  launch_topc_count(kOp, nodes, intra.places, inter.places, intra.data(), inter.data(), row_counts,
+                    device.stream());
   check_launch(kOp);
   Tensor indptr = cumulative(counts);
   const int64_t entries = device.read_one(kOp, indptr.const_data_ptr<int64_t>() + nodes);
   Tensor indices = torch::stable::new_empty(query, {entries}, ScalarType::Int);
   Tensor values = torch::stable::new_empty(query, {entries});
-  launch_topc_write(nodes, intra.places, inter.places, intra.data(), inter.data(), indptr.const_data_ptr<int64_t>(),
-                    indices.mutable_data_ptr<int32_t>(), values.mutable_data_ptr<float>(), device.stream());
+  launch_topc_write(kOp, nodes, intra.places, inter.places, intra.data(), inter.data(),
+                    indptr.const_data_ptr<int64_t>(), indices.mutable_data_ptr<int32_t>(),
+                    values.mutable_data_ptr<float>(), device.stream());
   check_launch(kOp);
   return {indptr, indices, values};
 }

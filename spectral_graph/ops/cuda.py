@@ -1,8 +1,10 @@
 """The optional kernels for NVIDIA GPUs.
 
 They stand in a module of their own, `spectral_graph._CUDA`, because on a machine without torch's CUDA libraries it
-cannot be loaded. Of the operators it serves csr_spmm, gram, rotate and topc_affinity. It was compiled for sm_80 and
-sm_90 and executed in emulation only, never on a GPU: `make cuda-check` shows what was examined.
+cannot be loaded. It serves the operators in `OPERATORS`, and so csr_spmm_transposed, which is made of two of them; the
+others have no kernels for GPUs. Products of dense matrices (in topc_affinity), stable sorts and cumulative sums are
+torch's. The kernels were compiled for sm_80 and sm_90 and executed in emulation only, never on a GPU: `make cuda-check`
+shows what was examined.
 """
 
 from __future__ import annotations
@@ -11,6 +13,19 @@ import functools
 import importlib
 
 MODULE = "spectral_graph._CUDA"
+OPERATORS = (
+    "adam_rows_",
+    "csr_sddmm",
+    "csr_spmm",
+    "csr_symmetrise",
+    "csr_transpose",
+    "gram",
+    "rayleigh",
+    "rotate",
+    "topc_affinity",
+    "topc_merge",
+)
+"""The operators that have kernels here."""
 
 
 @functools.cache

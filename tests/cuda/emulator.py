@@ -14,14 +14,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 EMULATION = Path(__file__).resolve().parent / "emulation"
-FLAGS = ("-std=c++17", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+FLAGS = ("-std=c++17", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
 SANITIZERS = {
     "plain": ((), ()),
     "asan": (("-fsanitize=address,undefined", "-fno-sanitize-recover=all"), ("-DSG_ASAN",)),
     "tsan": (("-fsanitize=thread",), ("-DSG_TSAN",)),
 }
 """By build: the flags of the kernels, and those of the emulation itself, which is not instrumented."""
-OWN = ("cuda_emu", "fibers")
+OWN = ("cuda_emu", "fibers", "driver")
+"""Parts of the driver that no kernel is in."""
+FAMILIES = ("products", "matrices", "dense", "topc")
+"""Families of kernels, each compiled by itself: emulation/run_<family>.cpp."""
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
     "TSAN_OPTIONS": "halt_on_error=1:exitcode=66:report_signal_unsafe=0",
@@ -53,21 +56,24 @@ def _compile(jobs: list[tuple[Path, tuple[str, ...], Path]], include: Path, leve
             raise KernelError(f"g++ fails: {text}")
 
 
-def build(folder: Path, kind: str = "plain", csrc: Path = CSRC, like: Path | None = None, level: str = "-O1") -> Path:
+def build(
+    folder: Path, kind: str = "plain", csrc: Path = CSRC, like: Path | None = None, changed: tuple[str, ...] = FAMILIES
+) -> Path:
     """Return the driver, compiled from the kernels in `csrc`.
 
-    kind: a key of SANITIZERS. like: the folder of an earlier build of this kind; its emulation is used again.
-    level: how much g++ optimises.
+    kind: a key of SANITIZERS. like: the folder of an earlier build of this kind, of which all is used again but the
+    families in `changed`.
     """
     kernel_flags, own_flags = SANITIZERS[kind]
-    driver = folder / f"driver_{kind}.o"
-    own = [(like or folder) / f"{name}_{kind}.o" for name in OWN]
-    jobs = [(EMULATION / "driver.cpp", kernel_flags, driver)]
-    if like is None:
-        jobs += [(EMULATION / f"{name}.cpp", own_flags, target) for name, target in zip(OWN, own, strict=True)]
-    _compile(jobs, csrc, level)
+    own = tuple(f"{name}.cpp" for name in OWN) if like is None else ()
+    sources = [(f"run_{family}.cpp", kernel_flags) for family in changed] + [(name, own_flags) for name in own]
+    jobs = [(EMULATION / name, flags, folder / f"{name}_{kind}.o") for name, flags in sources]
+    _compile(jobs, csrc, "-O0" if kind == "asan" and like else "-O1")
+    names = [f"run_{family}.cpp" for family in FAMILIES] + [f"{name}.cpp" for name in OWN]
+    fresh = {name for name, _ in sources}
+    objects = [str((folder if name in fresh else like or folder) / f"{name}_{kind}.o") for name in names]
     program = folder / f"driver_{kind}"
-    subprocess.run(["g++", *kernel_flags, str(driver), *map(str, own), "-o", str(program)], check=True)
+    subprocess.run(["g++", *kernel_flags, *objects, "-o", str(program)], check=True)
     return program
 
 

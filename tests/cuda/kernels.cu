@@ -1,16 +1,27 @@
-// Every kernel instantiated as the host side launches it, for nvcc -cubin and -ptx; no torch headers.
+// Every kernel instantiated as the host sides launch it, for nvcc -cubin and -ptx; no torch headers.
 
+#include "cuda/adam_rows.cuh"
 #include "cuda/csr_check.cuh"
+#include "cuda/csr_sddmm.cuh"
 #include "cuda/csr_spmm.cuh"
+#include "cuda/csr_symmetrise.cuh"
+#include "cuda/csr_transpose.cuh"
 #include "cuda/gram.cuh"
+#include "cuda/rayleigh.cuh"
 #include "cuda/rotate.cuh"
+#include "cuda/topc_merge.cuh"
 #include "cuda/topc_select.cuh"
 
 namespace sg::cuda {
 
-template void launch_spmm<float>(int64_t, int64_t, int64_t, const int64_t*, const int32_t*, const float*, const float*,
-                                 float*, int64_t*, float*, cudaStream_t);
-template void launch_spmm<double>(int64_t, int64_t, int64_t, const int64_t*, const int32_t*, const double*,
-                                  const double*, double*, int64_t*, double*, cudaStream_t);
+template <class... Functions>
+void use(Functions...) {}
+
+void instantiate() {
+  use(launch_spmm<float, float>, launch_spmm<float, Bf16>, launch_spmm<double, double>);
+  use(launch_sddmm<float>, launch_sddmm<double>);
+  use(launch_transpose_entries<float>, launch_transpose_entries<double>);
+  use(launch_adam_rows<int64_t>, launch_adam_rows<float>);
+}
 
 }  // namespace sg::cuda

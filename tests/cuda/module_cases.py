@@ -11,8 +11,7 @@ import sys
 import torch
 
 from spectral_graph import ops
-
-OPERATORS = ("csr_spmm", "gram", "rotate", "topc_affinity")
+from spectral_graph.ops.cuda import OPERATORS
 
 
 def load(path: str) -> None:
@@ -37,7 +36,8 @@ def check() -> int:
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"spectral_graph::{name}", "CUDA"), name
     x, u = torch.zeros(4, 3), torch.zeros(3, 2, dtype=torch.float64)
     csr = torch.tensor([0, 1]), torch.tensor([0], dtype=torch.int32), torch.ones(1)
-    ptr = torch.tensor([0, 4])
+    ptr, half = torch.tensor([0, 4]), x.half()
+    adam = x, x, x, torch.ones(4), 0.1, 0.9, 0.999, 1e-8
     texts = {
         ("gram", x): "gram: x must be on a GPU",
         ("gram", x.double()): "gram: x must be float32, got float64",
@@ -45,16 +45,30 @@ def check() -> int:
         ("rotate", x, u): "rotate: x must be on a GPU",
         ("rotate", x.int(), u): "rotate: x must be float32, got int32",
         ("csr_spmm", *csr, x): "csr_spmm: x must be on a GPU",
-        ("csr_spmm", *csr, x.int()): "csr_spmm: x must be float32 or float64, got int32",
+        ("csr_spmm", *csr, x.bfloat16()): "csr_spmm: x must be on a GPU",
+        ("csr_spmm", *csr, x.int()): "csr_spmm: x must be float32, float64 or bfloat16, got int32",
+        ("csr_sddmm", *csr[:2], x, x): "csr_sddmm: a must be on a GPU",
+        ("csr_sddmm", *csr[:2], half, x): "csr_sddmm: a must be float32 or float64, got float16",
+        ("csr_transpose", *csr, 1): "csr_transpose: indptr must be on a GPU",
+        ("csr_transpose", *csr[:2], half, 1): "csr_transpose: values must be float32 or float64, got float16",
+        ("csr_symmetrise", *csr, 1): "csr_symmetrise: indptr must be on a GPU",
+        ("csr_symmetrise", *csr[::-1], 1): "csr_symmetrise: indptr must be int64, got float32",
+        ("rayleigh", *csr, csr[2], x): "rayleigh: u must be on a GPU",
+        ("rayleigh", *csr, csr[2], half): "rayleigh: u must be float32, got float16",
+        ("adam_rows_", x, *adam): "adam_rows_: x must be on a GPU",
+        ("adam_rows_", half, *adam): "adam_rows_: x must be float32, got float16",
         ("topc_affinity", x, x, ptr, 1, 1, 0.0, False): "topc_affinity: query must be on a GPU",
-        ("topc_affinity", x.half(), x, ptr, 1, 1, 0.0, False): "topc_affinity: query must be float32, got float16",
+        ("topc_affinity", half, x, ptr, 1, 1, 0.0, False): "topc_affinity: query must be float32, got float16",
     }
-    for request, text in texts.items():
-        got = complaint(*request)
-        assert got.startswith(f"spectral_graph::{text}"), f"{request[0]} says: {got}"
+    lists = tuple([part] for part in csr)
+    refusals = {text: complaint(*request) for request, text in texts.items()}
+    refusals["topc_merge: c must be at least 0, got -1"] = complaint("topc_merge", *lists, -1)
+    refusals["topc_merge: indptr, indices and values must hold"] = complaint("topc_merge", *lists[:2], [], 1)
+    for text, got in refusals.items():
+        assert got.startswith(f"spectral_graph::{text}"), f"{text} is not what it says: {got}"
     # The CPU's kernels still serve tensors on the CPU.
     assert torch.equal(ops.gram(x + 1), torch.full((3, 3), 4.0, dtype=torch.float64))
-    return len(texts)
+    return len(refusals)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,23 @@
-"""nvcc's PTX of the product and of the selection: right results, and no more memory sectors than they need."""
+"""nvcc's PTX of the products and of the selection: right results, and no more memory sectors than they need.
+
+python tests/cuda/ptx_cases.py FILE.ptx   runs all cases
+"""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
-from kernel_cases import SEGMENT, best_pairs, matrix, product
+from matrices import SEGMENT, matrix, product
+from product_cases import balanced, rounded_bf16
 from ptx_program import find_kernel
 from ptx_run import run
+from topc_cases import best_pairs
 
-WARP = 32
+WARP, THREADS = 32, 256
+SYMBOLS = {"float32": "ff", "bfloat16": "fNS0_4Bf16E"}
+"""The types of a product in the kernels' mangled names."""
 
 
 def i64(value: int) -> tuple[str, int]:
@@ -26,43 +36,89 @@ def sectors(launch, words: tuple[str, ...]) -> tuple[int, int, int]:
     return tuple(map(sum, zip(*found, strict=True)))
 
 
-def check_spmm(ptx: str, lengths, channels: int, vector: int, threads: int, seed: int) -> str:
+class Product:
+    """A matrix with its plan, and the launches of one product over its segments."""
+
+    def __init__(self, ptx: str, csr, columns: int, channels: int, vector: int, seed: int):
+        self.ptx, self.csr, self.channels, self.vector, self.seed = ptx, csr, channels, vector, seed
+        self.rows, self.entries, self.columns = len(csr[0]) - 1, len(csr[1]), columns
+        self.segments, self.lanes = -(-(self.rows + self.entries) // SEGMENT), channels // vector
+        self.first_row = np.full(self.segments + 1, -1, np.int64)
+        self.carry = np.full((self.segments, channels), np.nan, np.float32)
+        self.result = np.full((self.rows, channels), np.nan, np.float32)
+        plan = [i64(self.rows), i64(self.entries), i64(self.segments), csr[0], self.first_row]
+        run(find_kernel(ptx, "segment_plan"), -(-(self.segments + 1) // THREADS), THREADS, plan, seed)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.segments * self.lanes // THREADS)
+
+    def walk(self, name: str, arrays):
+        """Run the kernel over the segments, then the joins; return its instructions and its launch."""
+        sizes = [i64(self.rows), i64(self.entries), i64(self.segments), i64(self.channels), i32(self.lanes)]
+        arguments = [*sizes, self.first_row, *self.csr[:2], *arrays]
+        count, launch = run(find_kernel(self.ptx, name), self.blocks, THREADS, arguments, self.seed)
+        joined = [i64(self.segments), i64(self.channels), i32(self.lanes), self.first_row, self.csr[0]]
+        joined += [self.carry, self.result]
+        name = f"IfLi{self.vector}E"
+        run(find_kernel(self.ptx, f"join_short{name}"), self.blocks, THREADS, joined, self.seed)
+        run(find_kernel(self.ptx, f"join_long{name}"), -(-self.segments // WARP), THREADS, joined, self.seed)
+        return count, launch
+
+    def reads(self, launch, element: int, kind: str) -> str:
+        """Assert that x is read once, in few sectors; return a line on it."""
+        requests, used, asked = sectors(launch, ("ld.global", f"v{self.vector}.{kind}"))
+        row_bytes = self.channels * element
+        assert asked == self.entries * row_bytes, "elements of x are read twice, or not at all"
+        # A row that is no multiple of 32 bytes touches up to one sector more than it fills; where a group of threads
+        # passes the end of a warp, the two parts may share a sector.
+        most = row_bytes // 32 if row_bytes % 32 == 0 else row_bytes / 32 + 2
+        assert used <= self.entries * most, f"{used} sectors for {self.entries} rows of {row_bytes} bytes"
+        return (
+            f"C = {self.channels}, V = {self.vector}: {used / requests:.2f} sectors a request, "
+            f"{used / self.entries:.2f} a row of x ({row_bytes / 32:.2f} full ones)"
+        )
+
+
+def check_spmm(ptx: str, lengths, channels: int, vector: int, seed: int, dtype: str = "float32") -> str:
     """All passes of csr_spmm; returns a line on the reads of x."""
-    indptr, indices, values = matrix(lengths, 23)
+    csr = matrix(lengths, 23)
     x = np.random.default_rng(1).standard_normal((23, channels)).astype(np.float32)
-    rows, entries = len(lengths), len(indices)
-    segments, lanes = -(-(rows + entries) // SEGMENT), channels // vector
-    first_row = np.full(segments + 1, -1, np.int64)
-    y = np.full((rows, channels), np.nan, np.float32)
-    carry = np.full((segments, channels), np.nan, np.float32)
-    plan = [i64(rows), i64(entries), i64(segments), indptr, first_row]
-    run(find_kernel(ptx, "spmm_plan"), -(-(segments + 1) // 256), 256, plan, seed)
-    name, blocks = f"IfLi{vector}E", -(-segments // (threads // lanes))
-    sizes = [i64(rows), i64(entries), i64(segments), i64(channels), i32(lanes)]
-    arrays = [first_row, indptr, indices, values, x, y, carry]
-    count, launch = run(find_kernel(ptx, f"spmm_segments{name}"), blocks, threads, sizes + arrays, seed)
-    arguments = [i64(segments), i64(channels), i32(lanes), first_row, indptr, carry, y]
-    run(find_kernel(ptx, f"spmm_join_short{name}"), blocks, threads, arguments, seed)
-    run(find_kernel(ptx, f"spmm_join_long{name}"), -(-segments // WARP), threads, arguments, seed)
-    expected, size = product(indptr, indices, values, x)
+    given, x = rounded_bf16(x) if dtype == "bfloat16" else (x, x)
+    walk = Product(ptx, csr, 23, channels, vector, seed)
+    name = f"spmm_segmentsI{SYMBOLS[dtype]}Li{vector}E"
+    count, launch = walk.walk(name, [csr[2], given, walk.result, walk.carry])
+    expected, size = product(*csr, x)
     steps = np.array(lengths)[:, None] + 2
-    assert (np.abs(y - expected) <= steps * np.finfo(np.float32).eps * size).all(), "the PTX of csr_spmm is wrong"
-    requests, used, asked = sectors(launch, ("ld.global", f"v{vector}.f32"))
-    assert asked == entries * channels * 4, "elements of x are read twice, or not at all"
-    # A row that is no multiple of 32 bytes touches up to one sector more than it fills; where a group of threads
-    # passes the end of a warp, the two parts may share a sector.
-    row_bytes = channels * 4
-    most = row_bytes // 32 if row_bytes % 32 == 0 else row_bytes / 32 + 2
-    assert used <= entries * most, f"{used} sectors for {entries} rows of {row_bytes} bytes"
-    return (
-        f"csr_spmm C = {channels}, V = {vector}: {used / requests:.2f} sectors a request, "
-        f"{used / entries:.2f} a row of x ({row_bytes / 32:.2f} full ones), {count} instructions"
-    )
+    close = np.abs(walk.result - expected) <= steps * np.finfo(np.float32).eps * size
+    assert close.all(), "the PTX of csr_spmm is wrong"
+    line = walk.reads(launch, given.itemsize, "u16" if dtype == "bfloat16" else "f32")
+    return f"csr_spmm of {dtype}, {line}, {count} instructions"
+
+
+def check_rayleigh(ptx: str, lengths, channels: int, vector: int, seed: int) -> str:
+    """All passes of rayleigh; returns a line on its length."""
+    n = len(lengths)
+    csr, generator = matrix(lengths, n), np.random.default_rng(2)
+    u = generator.standard_normal((n, channels)).astype(np.float32)
+    inverse_degree = generator.random(n).astype(np.float32)
+    walk = Product(ptx, csr, n, channels, vector, seed)
+    partial, s = np.full((walk.blocks, channels), np.nan), np.full(channels, np.nan)
+    arrays = [csr[2], inverse_degree, u, walk.result, walk.carry, partial]
+    count, _ = walk.walk(f"rayleigh_segmentsILi{vector}E", arrays)
+    sums = [i64(walk.blocks), i64(channels), ("f64", 0.5), partial, s]
+    run(find_kernel(ptx, "rayleigh_sum"), -(-channels // 8), THREADS, sums, seed)
+    expected, size = balanced(*csr, inverse_degree, u)
+    bound = (np.array(lengths)[:, None] + 4) * np.finfo(np.float32).eps * size
+    assert (np.abs(walk.result - expected) <= bound).all(), "the PTX of rayleigh has a wrong gradient"
+    error = np.abs(s - 0.5 * (u * expected).sum(axis=0))
+    assert (error <= 0.5 * (np.abs(u) * bound).sum(axis=0)).all(), "the PTX of rayleigh has a wrong s"
+    return f"rayleigh C = {channels}, V = {vector}: {count} instructions"
 
 
 def check_topc(ptx: str, seed: int) -> str:
     """Selection among all other images; returns a line on the reads of the scores."""
-    rows, columns, places, capacity, warps = 9, 700, 5, 256, 4
+    rows, columns, places, capacity, warps = 5, 500, 5, 256, 4
     generator = np.random.default_rng(5)
     scores = (generator.integers(-9, 60, (rows, columns)) / 16).astype(np.float32)
     image_ptr = np.array([0, 4, rows, 300, columns], np.int64)
@@ -76,7 +132,8 @@ def check_topc(ptx: str, seed: int) -> str:
     indptr, indices, values = best_pairs(whole, image_ptr, 0, places, 0.25)
     for row in range(rows):
         keys = lists[row][lists[row] > 0]
-        found = sorted(zip((~keys).astype(np.uint32).tolist(), (keys >> np.uint64(32)).tolist(), strict=True))
+        ordered = (keys >> np.uint64(32)) & np.uint64(0x7FFFFFFF)  # of a positive value: its bits below the sign
+        found = sorted(zip((~keys).astype(np.uint32).tolist(), ordered.tolist(), strict=True))
         span = slice(indptr[row], indptr[row + 1])
         wanted = list(zip(indices[span].tolist(), values[span].view(np.uint32).tolist(), strict=True))
         assert found == wanted, "the PTX of topc_select is wrong"
@@ -86,15 +143,22 @@ def check_topc(ptx: str, seed: int) -> str:
     return f"topc_select: {used / requests:.2f} sectors a request of at most 4, {count} instructions"
 
 
-def check_all(ptx: str) -> list[str]:
-    """All cases in two orders of threads; returns the lines of the second."""
-    mixed = np.random.default_rng(0).integers(0, 12, 90).tolist()
+def check_all(ptx: str, seeds=(0, 3)) -> list[str]:
+    """All cases in these orders of threads; returns the lines of the last."""
+    mixed = np.random.default_rng(0).integers(0, 12, 60).tolist()
     hub = [3, 0, 34 * SEGMENT, 2]
-    for seed in (0, 3):
+    for seed in seeds:
         lines = [
-            check_spmm(ptx, mixed, 50, 2, 256, seed),
-            check_spmm(ptx, mixed, 64, 4, 256, seed),
-            check_spmm(ptx, hub, 4, 2, 64, seed),
+            check_spmm(ptx, mixed, 50, 2, seed),
+            check_spmm(ptx, mixed, 64, 4, seed),
+            check_spmm(ptx, mixed, 50, 2, seed, "bfloat16"),
+            check_spmm(ptx, hub, 4, 4, seed),
+            check_rayleigh(ptx, mixed, 50, 2, seed),
             check_topc(ptx, seed),
         ]
     return lines
+
+
+if __name__ == "__main__":
+    text = Path(sys.argv[1]).read_text()
+    sys.stdout.write("\n".join(check_all(text, tuple(map(int, sys.argv[2:])) or (0, 3))) + "\n")

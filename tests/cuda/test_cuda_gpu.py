@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from kernel_cases import SEGMENT, matrix, product, spmm_lengths
+from matrices import SEGMENT, matrix, product, row_lengths
+from topc_cases import candidate_lists
 
 from spectral_graph import ops
 from spectral_graph.errors import GraphError
@@ -27,10 +28,10 @@ def on_gpu(*tensors):
     return [tensor.cuda() for tensor in tensors]
 
 
-@pytest.mark.parametrize("name", list(spmm_lengths()))
+@pytest.mark.parametrize("name", list(row_lengths()))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_csr_spmm(name, dtype):
-    lengths = spmm_lengths()[name]
+    lengths = row_lengths()[name]
     csr = matrix(lengths, 37, dtype=dtype)
     for channels in (1, 3, 16, 50, 64, 100, 128, 1100):
         x = np.random.default_rng(1).standard_normal((37, channels)).astype(dtype)
@@ -60,6 +61,111 @@ def test_csr_spmm_names_what_is_wrong():
     with pytest.raises(GraphError, match="values must be on a GPU"):
         torch_op = torch.ops.spectral_graph.csr_spmm.default
         call(torch_op, indptr.cuda(), indices.cuda(), values, torch.zeros(30, 2).cuda(), True)
+
+
+@pytest.mark.parametrize("channels", [3, 50, 64])
+def test_csr_spmm_of_bfloat16(channels):
+    csr = tuple(map(torch.from_numpy, matrix(np.random.default_rng(0).integers(0, 200, 3000), 3000)))
+    x = torch.randn(3000, channels).bfloat16()
+    got = ops.csr_spmm(*on_gpu(*csr, x))
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got.cpu(), ops.csr_spmm(*csr, x), rtol=1e-4, atol=1e-4)
+
+
+def square(lengths, columns: int | None = None):
+    return tuple(map(torch.from_numpy, matrix(lengths, columns or len(lengths))))
+
+
+LARGE = np.random.default_rng(0).zipf(1.7, 20_000).clip(max=20_000).tolist()
+
+
+@pytest.mark.parametrize("lengths", [*row_lengths().values(), [], LARGE])
+def test_rayleigh(lengths):
+    csr, n = square(lengths, max(1, len(lengths))), len(lengths)
+    for channels in (1, 6, 50, 64):
+        u, inverse = torch.randn(n, channels), torch.rand(n)
+        got, again = (ops.rayleigh(*on_gpu(*csr, inverse, u)) for _ in range(2))
+        for part, second, reference in zip(got, again, ops.rayleigh(*csr, inverse, u), strict=True):
+            torch.testing.assert_close(part.cpu(), reference, rtol=1e-3, atol=1e-2)
+            assert torch.equal(part, second)
+
+
+def test_rayleigh_has_a_derivative():
+    csr = square([5] * 40)
+    matrix_on_gpu, u = on_gpu(*csr[:3], torch.rand(40)), torch.randn(40, 6)
+    ours, reference = u.cuda().requires_grad_(), u.clone().requires_grad_()
+    s, gradient = ops.rayleigh(*matrix_on_gpu, ours)
+    s_cpu, gradient_cpu = ops.rayleigh(*(part.cpu() for part in matrix_on_gpu), reference)
+    (s.sum() + gradient.square().sum()).backward()
+    (s_cpu.sum() + gradient_cpu.square().sum()).backward()
+    torch.testing.assert_close(ours.grad.cpu(), reference.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("lengths", [*row_lengths().values(), [], LARGE])
+def test_csr_transpose_and_csr_symmetrise(lengths):
+    csr, n = square(lengths, max(1, len(lengths))), len(lengths)
+    for got, expected in zip(ops.csr_transpose(*on_gpu(*csr), n + 3), ops.csr_transpose(*csr, n + 3), strict=True):
+        assert torch.equal(got.cpu(), expected)
+    *got, degree = ops.csr_symmetrise(*on_gpu(*csr), n)
+    *expected, degree_on_cpu = ops.csr_symmetrise(*csr, n)
+    for part, reference in zip(got, expected, strict=True):
+        assert torch.equal(part.cpu(), reference)
+    torch.testing.assert_close(degree.cpu(), degree_on_cpu, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lengths", [row_lengths()["hubs"], row_lengths()["empty"], LARGE])
+def test_csr_sddmm_and_csr_spmm_transposed(lengths, dtype):
+    indptr, indices, values = square(lengths, 500)
+    values = values.to(dtype)
+    for channels in (1, 6, 50, 64):
+        a, b = torch.randn(len(lengths), channels).to(dtype), torch.randn(500, channels).to(dtype)
+        got, expected = ops.csr_sddmm(*on_gpu(indptr, indices, a, b)), ops.csr_sddmm(indptr, indices, a, b)
+        torch.testing.assert_close(got.cpu(), expected, rtol=1e-4, atol=1e-4)
+        got = ops.csr_spmm_transposed(*on_gpu(indptr, indices, values, a), 500)
+        expected = ops.csr_spmm_transposed(indptr, indices, values, a, 500)
+        torch.testing.assert_close(got.cpu(), expected, rtol=1e-3, atol=1e-2)
+
+
+def test_csr_spmm_has_derivatives():
+    indptr, indices, values = square([7] * 60)
+    x, weight = torch.randn(60, 50), torch.randn(60, 50)
+    results = []
+    for device in ("cpu", "cuda"):
+        v, y = (part.detach().to(device).requires_grad_() for part in (values, x))
+        (ops.csr_spmm(indptr.to(device), indices.to(device), v, y) * weight.to(device)).sum().backward()
+        results.append((v.grad.cpu(), y.grad.cpu()))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
+@pytest.mark.parametrize("channels", [3, 50, 64, 1100])
+def test_adam_rows(channels, dtype):
+    state = [torch.rand(1000, channels) for _ in range(4)]
+    step = torch.randint(1, 3000, (1000,)).to(dtype)
+    there = on_gpu(*state, step)
+    ops.adam_rows_(*state, step, 0.05)
+    ops.adam_rows_(*there, 0.05)
+    for part, reference in zip(there[:3], state[:3], strict=True):
+        torch.testing.assert_close(part.cpu(), reference, rtol=2e-6, atol=1e-6)
+
+
+def test_adam_rows_changes_nothing_before_a_refusal():
+    state, step = [torch.rand(1000, 50).cuda() for _ in range(4)], torch.ones(1000).cuda()
+    before = [part.clone() for part in state]
+    step[400] = 0
+    with pytest.raises(GraphError, match=r"step must be at least 1, got step\[400\] = 0"):
+        ops.adam_rows_(*state, step, 0.05)
+    assert all(torch.equal(*pair) for pair in zip(state, before, strict=True))
+
+
+@pytest.mark.parametrize(("count", "most", "c"), [(1, 90, 7), (18, 20, 5), (3, 40, 1000), (2, 700, 300)])
+def test_topc_merge(count, most, c):
+    lists = [tuple(map(torch.from_numpy, one)) for one in candidate_lists(count, 300, most, 400)]
+    columns = [[one[k] for one in lists] for k in range(3)]
+    got = ops.topc_merge(*([part.cuda() for part in parts] for parts in columns), c)
+    for part, reference in zip(got, ops.topc_merge(*columns, c), strict=True):
+        assert torch.equal(part.cpu(), reference)
 
 
 @pytest.mark.parametrize(("rows", "left", "right"), [(0, 5, 5), (100_003, 50, 50), (5000, 130, 7)])

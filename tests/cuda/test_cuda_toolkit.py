@@ -22,14 +22,14 @@ def test_without_nvcc_the_check_says_how_to_get_it(tmp_path):
     command = [sys.executable, str(TOOLS / "cuda_check.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert 'pip install "cuda-toolkit[nvcc,cccl]==13.0.3.0"' in done.stdout
+    assert f'pip install "{cuda_toolkit.REQUIREMENT}"' in done.stdout
 
 
 @pytest.mark.parametrize(
     ("kernel", "registers", "stack", "spills", "text"),
     [
-        ("spmm_segments<float, 2>", 64, 0, 0, ""),
-        ("spmm_segments<float, 2>", 65, 0, 0, "more than 64 registers"),
+        ("spmm_segments<float, float, 2>", 64, 0, 0, ""),
+        ("spmm_segments<float, float, 2>", 65, 0, 0, "more than 64 registers"),
         ("gram_sum", 20, 8, 0, "8 bytes of stack"),
         ("gram_sum", 20, 0, 4, "4 bytes spilled"),
         ("new_kernel", 20, 0, 0, "no register limit"),
@@ -38,12 +38,3 @@ def test_without_nvcc_the_check_says_how_to_get_it(tmp_path):
 def test_what_counts_as_a_fault_of_a_kernel(kernel, registers, stack, spills, text):
     complaint = cuda_toolkit.Usage(kernel, "80", registers, 0, stack, spills).complaint()
     assert text in complaint and bool(text) == bool(complaint)
-
-
-@pytest.mark.skipif(cuda_toolkit.find_nvcc() is None, reason=cuda_toolkit.MISSING)
-def test_the_kernels_compile_without_spills(tmp_path):
-    found = cuda_toolkit.usages(cuda_toolkit.find_nvcc(), "80", tmp_path)
-    assert {usage.kernel.split("<")[0] for usage in found} == set(cuda_toolkit.REGISTERS)
-    assert [usage.complaint() for usage in found if usage.complaint()] == []
-    root = cuda_toolkit.toolkit_root(cuda_toolkit.find_nvcc())
-    assert (root / "bin" / "nvcc").is_file()
