@@ -1,6 +1,7 @@
 # make demo : the whole way on the built-in sample, ending with a report
 # make test : the tests
-# make cuda-check : examines the CUDA kernels without a GPU; needs nvcc
+# make cuda-check : examines the CUDA kernels without a GPU; installs nvcc from PyPI if there is none
+# make sanitize : the CPU operators under AddressSanitizer and UndefinedBehaviorSanitizer; needs g++
 # They create the environment first, and reuse it afterwards.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ RUN ?= runs/demo
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint cuda-check env clean
+.PHONY: demo test lint cuda-check sanitize env clean
 
 demo: env
 	$(BIN)/python -m spectral_graph.build --dataset coco --out $(RUN)
@@ -24,7 +25,11 @@ lint: env
 	$(BIN)/mypy
 
 cuda-check: env
+	$(BIN)/python tools/cuda_toolkit.py
 	$(BIN)/python tools/cuda_check.py
+
+sanitize: env
+	$(BIN)/python tools/sanitize.py
 
 env: $(VENV)/.installed
 

@@ -3,16 +3,33 @@
 The extension uses the LibTorch stable ABI and the limited Python API: one binary for all Pythons from 3.11
 and for torch 2.13 and later. SPECTRAL_GRAPH_NO_EXTENSION=1 leaves it out (the operators then run in pure torch).
 SPECTRAL_GRAPH_CUDA=1 adds the kernels for NVIDIA GPUs as a second module; it needs nvcc, with CUDA_HOME at the
-toolkit's root. TORCH_CUDA_ARCH_LIST names other GPUs than A100 and H100.
+toolkit's root. TORCH_CUDA_ARCH_LIST names other GPUs than A100 and H100. The sources of the kernels come along in any
+case, for the backend that compiles them at run time.
 """
 
 import os
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithKernels(build_py):
+    """Copies the sources of the CUDA kernels into the package that is installed; an editable one reads csrc."""
+
+    def run(self) -> None:
+        """Build the package, then add the sources."""
+        super().run()
+        if self.editable_mode:
+            return
+        folder = Path(self.build_lib, "spectral_graph", "ops", "backends", "csrc", "cuda")
+        self.mkpath(str(folder))
+        for source in sorted(Path("csrc", "cuda").glob("*.*h")):
+            self.copy_file(str(source), str(folder / source.name))
+
 
 if os.environ.get("SPECTRAL_GRAPH_NO_EXTENSION") == "1":
-    setup()
+    setup(cmdclass={"build_py": BuildWithKernels})
 else:
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
@@ -48,6 +65,6 @@ else:
         )
     setup(
         ext_modules=modules,
-        cmdclass={"build_ext": BuildExtension},
+        cmdclass={"build_ext": BuildExtension, "build_py": BuildWithKernels},
         options={"bdist_wheel": {"py_limited_api": "cp311"}},
     )

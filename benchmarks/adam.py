@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmarks.table import Row, parser_of, show
+from benchmarks.table import Row, add_channels, parse, parser_of, show
 from benchmarks.timing import compare, require_equal
 from spectral_graph.ops import adam_rows_
 
@@ -30,10 +30,8 @@ def peer(x: torch.Tensor, gradient: torch.Tensor, **form: bool) -> tuple[torch.T
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = parser_of(__doc__)
-    parser.add_argument("--rows", type=int, default=28_520)
-    parser.add_argument("--channels", type=int, nargs="+", default=[16, 50, 128])
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    add_channels(parser, rows=28_520)
+    options = parse(parser, arguments)
     rows: list[Row] = []
     for channels in options.channels:
         generator = torch.Generator().manual_seed(channels)

@@ -1,18 +1,19 @@
-"""How fast is topc_affinity, exact? Against torch mm + topk, FAISS IndexFlatIP, and the matrix product alone.
+"""How fast is topc_affinity, exact, and in what memory? Against torch mm + topk, FAISS, and the matrix product alone.
 
-    python -m benchmarks.affinity [--images 40] [--nodes 713] [--dim 384]
+    python -m benchmarks.affinity [--images 40] [--nodes 713 1024] [--dim 384]
 
 FAISS searches unfiltered: it finds fewer than ours, which keeps two lists and leaves out the node itself.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmarks.table import Row, parser_of, show, skipped
+from benchmarks.table import Row, parse, parser_of, show, skipped
 from benchmarks.timing import compare
 from spectral_graph.ops import topc_affinity
 
@@ -65,16 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument(
         "--images", type=int, default=10, help="40 for the figures of the issue; time grows as its square"
     )
-    parser.add_argument("--nodes", type=int, default=713, help="of an image")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[713, 1024], help="of an image")
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--intra", type=int, default=5)
     parser.add_argument("--inter", type=int, default=15)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    count = options.images * options.nodes
+    options = parse(parser, arguments)
+    rows = [row for nodes in options.nodes for row in compare_at(nodes, options)]
+    show(rows, options)
+    return rows
+
+
+def compare_at(nodes: int, options: argparse.Namespace) -> list[Row]:
+    """Compare on images of so many nodes: values with themselves, and queries with keys."""
+    count = options.images * nodes
     generator = torch.Generator().manual_seed(0)
     value, query, key = torch.nn.functional.normalize(torch.randn(3, count, options.dim, generator=generator), dim=2)
-    images = torch.arange(0, count + 1, options.nodes)
+    images = torch.arange(0, count + 1, nodes)
     lists = (options.intra, options.inter)
     rows: list[Row] = []
     for name, a, b in (("V-V", value, value), ("Q-K", query, key)):
@@ -84,15 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             return topc_affinity(a, b, images, *lists, symmetric=symmetric)
 
         def plain(a=a, b=b):
-            return plain_search(a, b, options.nodes, *lists)
+            return plain_search(a, b, nodes, *lists)
 
-        require_best("topc_affinity", ours(), plain(), options.nodes)
+        require_best("topc_affinity", ours(), plain(), nodes)
         peers: dict[str, Callable[[], object]] = {
             "torch mm + topk": plain,
             "SGEMM alone": lambda a=a, b=b: blocks(a, b, lambda *_: None),
         }
         if importlib.util.find_spec("faiss") is None:
-            skipped("FAISS IndexFlatIP", "faiss")
+            skipped("FAISS IndexFlatIP", "the package faiss is not installed")
         else:
             import faiss
 
@@ -102,13 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             peers["FAISS IndexFlatIP"] = lambda a=a, index=index: index.search(a.numpy(), sum(lists))
         rows += compare(
             f"topc_affinity {name}",
-            f"{options.images} images x {options.nodes} nodes, d = {options.dim}, c = {lists[0]} + {lists[1]}",
+            f"{options.images} images x {nodes} nodes, d = {options.dim}, c = {lists[0]} + {lists[1]}",
             ours,
             peers,
             work=((1.0 if symmetric else 2.0) * count * count * options.dim, 4.0 * 2 * count * options.dim),
             seconds=options.seconds,
+            memory=True,
         )
-    show(rows, options)
     return rows
 
 

@@ -9,17 +9,15 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.table import Row, parser_of, show
+from benchmarks.table import Row, add_channels, parse, parser_of, show
 from benchmarks.timing import compare, require_equal
 from spectral_graph.ops import gram, rotate
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = parser_of(__doc__)
-    parser.add_argument("--rows", type=int, default=72_013)
-    parser.add_argument("--channels", type=int, nargs="+", default=[16, 50, 128])
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    add_channels(parser, rows=72_013)
+    options = parse(parser, arguments)
     rows: list[Row] = []
     for channels in options.channels:
         generator = torch.Generator().manual_seed(channels)
@@ -37,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         require_equal("rotate", rotate(x, u), plain_rotate(), 1e-6)
         shape = f"{options.rows} x {channels}"
         size = 4 * options.rows * channels
-        common = {"seconds": options.seconds, "channels": channels, "graph": f"{options.rows} rows"}
+        common = {"seconds": options.seconds, "channels": channels, "graph": f"{options.rows} rows", "memory": True}
         rows += compare(
             "gram",
             shape,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from benchmarks.table import parse
 from spectral_graph.graph.blocks import GraphStore
 
 KINDS = ("uniform", "hubs", "power-law", "empty-rows", "one-row", "one-column")
@@ -128,6 +130,14 @@ def add_arguments(parser: argparse.ArgumentParser, default: tuple[str, ...]) -> 
     parser.add_argument("--synthetic", nargs="+", choices=KINDS, default=list(default), help="without --graph")
     parser.add_argument("--nodes", type=int, default=20_000, help="rows of the synthetic graphs")
     parser.add_argument("--per-row", type=int, default=30, help="their mean number of entries in a row")
+
+
+def parse_square(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a benchmark that needs as many rows as columns."""
+    options = parse(parser, arguments)
+    if options.graph is None and not set(options.synthetic) <= set(SQUARE):
+        parser.error(f"the graph must be square: {', '.join(SQUARE)}")
+    return options
 
 
 def chosen(options: argparse.Namespace) -> list[Graph]:

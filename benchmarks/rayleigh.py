@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from benchmarks.backends import BACKENDS, Product, available
-from benchmarks.graphs import SQUARE, add_arguments, chosen
-from benchmarks.table import Row, parser_of, show
+from benchmarks.backends import PEERS, available
+from benchmarks.graphs import SQUARE, add_arguments, chosen, parse_square
+from benchmarks.table import Row, add_channels, parser_of, show
 from benchmarks.timing import compare, require_equal
 from spectral_graph.ops import rayleigh
+from spectral_graph.ops.backends import Product
 
 
 def composed(product: Product, inverse: torch.Tensor, u: torch.Tensor) -> Callable[[], tuple[torch.Tensor, ...]]:
@@ -32,12 +33,9 @@ def composed(product: Product, inverse: torch.Tensor, u: torch.Tensor) -> Callab
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = parser_of(__doc__)
     add_arguments(parser, SQUARE)
-    parser.add_argument("--channels", type=int, nargs="+", default=[16, 50, 128])
-    parser.add_argument("--backends", nargs="+", choices=tuple(BACKENDS), default=list(BACKENDS))
-    options = parser.parse_args(arguments)
-    if options.graph is None and not set(options.synthetic) <= set(SQUARE):
-        parser.error(f"rayleigh needs a square graph: {', '.join(SQUARE)}")
-    torch.set_num_threads(options.threads)
+    add_channels(parser)
+    parser.add_argument("--backends", nargs="+", choices=("native", *PEERS), default=list(PEERS), help="ours and these")
+    options = parse_square(parser, arguments)
     backends = available(options.backends)
     rows: list[Row] = []
     for graph in chosen(options):

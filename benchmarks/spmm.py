@@ -1,4 +1,4 @@
-"""How fast is csr_spmm? Against torch CSR, SciPy, numba and torch_sparse; and with bfloat16 against its own float32.
+"""How fast is csr_spmm? Against every backend that is there; and with bfloat16 against its own float32.
 
 python -m benchmarks.spmm [--graph RUN/vv/graph.zarr --layer blocks.9 | --synthetic uniform hubs] [--channels 16 50 128]
 """
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.backends import BACKENDS, available, native
+from benchmarks.backends import PEERS, available, native
 from benchmarks.graphs import KINDS, add_arguments, chosen
-from benchmarks.table import Row, parser_of, show
+from benchmarks.table import Row, add_channels, parse, parser_of, show
 from benchmarks.timing import compare, require_equal
 
 BOUND_BF16 = 2.0**-7
@@ -21,10 +21,9 @@ BOUND_BF16 = 2.0**-7
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = parser_of(__doc__)
     add_arguments(parser, KINDS)
-    parser.add_argument("--channels", type=int, nargs="+", default=[16, 50, 128])
-    parser.add_argument("--backends", nargs="+", choices=tuple(BACKENDS), default=list(BACKENDS))
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    add_channels(parser)
+    parser.add_argument("--backends", nargs="+", choices=("native", *PEERS), default=list(PEERS), help="ours and these")
+    options = parse(parser, arguments)
     backends = available(options.backends)
     rows: list[Row] = []
     for graph in chosen(options):

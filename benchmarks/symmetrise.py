@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from benchmarks.graphs import SQUARE, add_arguments, chosen
+from benchmarks.graphs import SQUARE, add_arguments, chosen, parse_square
 from benchmarks.table import Row, parser_of, show
 from benchmarks.timing import compare, require_equal
 from spectral_graph.ops import csr_symmetrise
@@ -19,10 +18,7 @@ from spectral_graph.ops import csr_symmetrise
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = parser_of(__doc__)
     add_arguments(parser, SQUARE)
-    options = parser.parse_args(arguments)
-    if options.graph is None and not set(options.synthetic) <= set(SQUARE):
-        parser.error(f"csr_symmetrise needs a square graph: {', '.join(SQUARE)}")
-    torch.set_num_threads(options.threads)
+    options = parse_square(parser, arguments)
     rows: list[Row] = []
     for graph in chosen(options):
         matrix = graph.scipy()
@@ -46,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             {"scipy": scipy_way},
             work=(2.0 * graph.entries, graph.moved + written),
             seconds=options.seconds,
+            memory=True,
         )
     show(rows, options)
     return rows

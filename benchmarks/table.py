@@ -29,6 +29,8 @@ class Row:
         moved: bytes that must at least be moved.
         channels: C, where there is a plot over C.
         graph: name of the graph, for the plot.
+        ours_bytes: peak memory of a call above what it was given and what it returns; None where not measured.
+        peer_bytes: the same of the peer.
     """
 
     question: str
@@ -41,6 +43,8 @@ class Row:
     moved: float
     channels: int | None
     graph: str
+    ours_bytes: int | None = None
+    peer_bytes: int | None = None
 
     @property
     def ratio(self) -> float:
@@ -48,7 +52,8 @@ class Row:
         return self.peer_s / self.ours_s
 
     def record(self) -> dict[str, str | float]:
-        """Return what the JSON holds of it."""
+        """Return what the JSON holds of it; the two sizes only where they were measured."""
+        sizes = {"ours_bytes": self.ours_bytes, "peer_bytes": self.peer_bytes}
         return {
             "question": self.question,
             "shape": self.shape,
@@ -57,6 +62,7 @@ class Row:
             "peer_s": self.peer_s,
             "ratio": self.ratio,
             "limit_fraction": self.limit_fraction,
+            **{name: size for name, size in sizes.items() if size is not None},
         }
 
 
@@ -70,9 +76,23 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def skipped(name: str, package: str) -> None:
-    """Say that a peer is left out because its package is missing."""
-    print(f"{name} is left out: the package {package} is not installed")
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options, with torch set to their number of threads."""
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    return options
+
+
+def add_channels(parser: argparse.ArgumentParser, rows: int | None = None) -> None:
+    """Add the numbers of columns C, and the number of rows where there is no graph to give it."""
+    if rows is not None:
+        parser.add_argument("--rows", type=int, default=rows)
+    parser.add_argument("--channels", type=int, nargs="+", default=[16, 50, 128])
+
+
+def skipped(name: str, reason: str) -> None:
+    """Say that a peer is left out, and why."""
+    print(f"{name} is left out: {reason}")
 
 
 def show(rows: Sequence[Row], options: argparse.Namespace) -> None:
@@ -83,7 +103,8 @@ def show(rows: Sequence[Row], options: argparse.Namespace) -> None:
     for name in ("ours ms", "GFLOP/s", "GB/s", "of limit"):
         table.add_column(name, justify="right")
     table.add_column("peer")
-    for name in ("peer ms", "ratio"):
+    sized = any(row.ours_bytes is not None for row in rows)
+    for name in ("peer ms", "ratio", *(("extra MB", "peer's") if sized else ())):
         table.add_column(name, justify="right")
     before = None
     for row in rows:
@@ -95,8 +116,13 @@ def show(rows: Sequence[Row], options: argparse.Namespace) -> None:
             f"{row.moved / row.ours_s / 1e9:.1f}",
             f"{row.limit_fraction:.2f}",
         )
+        sizes = [f"{size / 1e6:.1f}" if size is not None else "" for size in (row.ours_bytes, row.peer_bytes)]
         table.add_row(
-            *(head if head != before else [""] * len(head)), row.peer, f"{row.peer_s * 1e3:.2f}", f"{row.ratio:.2f}"
+            *(head if head != before else [""] * len(head)),
+            row.peer,
+            f"{row.peer_s * 1e3:.2f}",
+            f"{row.ratio:.2f}",
+            *(sizes if sized else ()),
         )
         before = head
     Console(width=None if Console().is_terminal else 160).print(table)

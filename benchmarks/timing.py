@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.limits import least_seconds
 from benchmarks.table import Row
+from spectral_graph.memory import peak_bytes, reset_peak
 
 LEAST_ROUNDS = 5
 
@@ -55,6 +56,15 @@ def interleaved(calls: Mapping[str, Callable[[], object]], seconds: float) -> di
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
+def extra_bytes(call: Callable[[], object]) -> int:
+    """Return the peak memory of one call above what is there before it and what it returns; Linux only."""
+    call()  # what a library sets up once does not count
+    reset_peak()
+    before = peak_bytes()
+    result = call()
+    return max(0, peak_bytes() - before - sum(array.nbytes for array in numbers(result)))
+
+
 def compare(
     question: str,
     shape: str,
@@ -65,6 +75,7 @@ def compare(
     seconds: float,
     channels: int | None = None,
     graph: str = "",
+    memory: bool = False,
 ) -> list[Row]:
     """Time ours and every peer and return one row a peer, the best peer first.
 
@@ -77,12 +88,28 @@ def compare(
         seconds: as in `interleaved`.
         channels: C, where the plot shows throughput over C.
         graph: name of the graph, for the plot.
+        memory: measure the extra memory of each call too.
     """
-    times = interleaved({"": ours, **peers}, seconds)
+    calls = {"": ours, **peers}
+    sizes = {name: extra_bytes(call) for name, call in calls.items()} if memory else {}
+    times = interleaved(calls, seconds)
     mine = times.pop("")
     limit = least_seconds(*work)
     rows = [
-        Row(question, shape, mine, peer, taken, limit / mine, work[0], work[1], channels, graph)
+        Row(
+            question,
+            shape,
+            mine,
+            peer,
+            taken,
+            limit / mine,
+            work[0],
+            work[1],
+            channels,
+            graph,
+            sizes.get(""),
+            sizes.get(peer),
+        )
         for peer, taken in times.items()
     ]
     return sorted(rows, key=lambda row: row.peer_s)

@@ -35,6 +35,8 @@ def describe(run: Path) -> str:
     for kind in config["kinds"]:
         if (run / kind / "graph.zarr" / "zarr.json").exists():
             lines += _graph(GraphStore.open(run / kind / "graph.zarr").attributes)
+        if Bank.exists(run / kind / "bank"):
+            lines += _solution(Bank.open(run / kind / "bank", verify=False))
         if Bank.exists(run / kind / "ortho"):
             lines += _bank(Bank.open(run / kind / "ortho", verify=False))
     if (run / "metrics.json").exists():
@@ -58,8 +60,12 @@ def _graph(attributes: dict[str, Any]) -> list[str]:
     lines = [
         f"graph {title}: top {attributes['c_intra']} intra + {attributes['c_inter']} inter, threshold "
         f"{attributes['threshold']}, exponent {attributes['sharpen']}, "
-        f"{'centred' if attributes['centred'] else 'not centred'}, "
-        f"mini-batches of {attributes['batch']} images, {attributes['rounds']} rounds"
+        f"{'centred' if attributes['centred'] else 'not centred'}, hubs {attributes.get('hubs', 'none')}, "
+        + (
+            f"mini-batches of {attributes['batch']} images, {attributes['rounds']} rounds"
+            if attributes["scope"] == "batch"
+            else f"all images, neighbours {attributes['neighbours']}"
+        )
     ]
     facts = attributes.get("facts", {})
     for name, found in [*facts.get("layers", {}).items(), ("all layers", facts.get("all"))]:
@@ -69,14 +75,39 @@ def _graph(attributes: dict[str, Any]) -> list[str]:
                 f"{found['isolated_nodes']} isolated nodes, "
                 f"{found['rows_with_fewer_neighbours']} rows with fewer neighbours, "
                 f"largest in-degree {found['largest_in_degree']}, {found['components']} components"
+                f"{_quantiles(found)}"
             )
     return lines
+
+
+def _quantiles(facts: dict[str, Any]) -> str:
+    """Return facts that graphs of version 0.1.0 do not have."""
+    if "in_degree_quantiles" not in facts:
+        return ""
+    quantiles = ", ".join(f"{float(q):.0%} {value}" for q, value in facts["in_degree_quantiles"].items())
+    return (
+        f" (largest {facts['largest_component']} nodes), in-degree quantiles {quantiles}, "
+        f"{facts['share_with_fewer_neighbours']:.2%} of the rows with fewer neighbours, recall {facts['recall']:.3f}"
+    )
+
+
+def _solution(bank: Bank) -> list[str]:
+    measured = bank.notes.get("yardstick")
+    if measured is None:
+        return []
+    line = f"  solver {bank.notes['solver']}: value of Eqn. 3 {measured['value']:.6f}"
+    if measured["optimum"] is not None:
+        line += f" of at most {measured['optimum']:.6f}"
+    if measured["angles"] is not None:
+        overlap, angle = measured["overlap"], measured["angles"][-1]
+        line += f", {overlap:.2%} of the exact subspace found, largest angle {angle:.2f} degrees"
+    return [line]
 
 
 def _bank(bank: Bank) -> list[str]:
     leading = ", ".join(f"{value:.4f}" for value in bank.notes["rayleigh_quotients"][:8])
     return [
-        f"  orthogonal bank: {bank.shape[0]} x {bank.shape[1]} float32, order {bank.notes['order']}, "
+        f"  orthogonal bank: {bank.shape[0]} x {bank.shape[1]} {bank.dtype}, order {bank.notes['order']}, "
         f"off-diagonal {bank.notes['off_diagonal']:.1e}; Rayleigh quotients {leading}, ..."
     ]
 

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 KEYS = {"question", "shape", "ours_s", "peer", "peer_s", "ratio", "limit_fraction"}
 TINY = {
-    "spmm": ["--nodes", "200", "--per-row", "4", "--channels", "1", "9", "--backends", "torch-int32", "scipy"],
+    "spmm": ["--nodes", "200", "--per-row", "4", "--channels", "1", "9", "--backends", "native", "torch", "scipy"],
     "rayleigh": ["--nodes", "200", "--per-row", "4", "--channels", "3", "9", "--backends", "torch-int64", "scipy"],
-    "affinity": ["--images", "3", "--nodes", "40", "--dim", "16", "--intra", "3", "--inter", "4"],
+    "affinity": ["--images", "3", "--nodes", "40", "33", "--dim", "16", "--intra", "3", "--inter", "4"],
     "symmetrise": ["--nodes", "200", "--per-row", "4"],
     "gram": ["--rows", "300", "--channels", "1", "9"],
     "adam": ["--rows", "300", "--channels", "1", "9"],
@@ -30,7 +31,8 @@ def test_a_benchmark_prints_a_table_and_writes_json_and_a_plot(benchmark, name, 
     files = ["--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.png")]
     benchmark(name).main([*TINY[name], *files, "--seconds", "0"])
     records = json.loads((tmp_path / "out.json").read_text())
-    assert records and all(set(record) == KEYS for record in records)
+    sizes = {"ours_bytes", "peer_bytes"} if name in ("affinity", "gram", "symmetrise") else set()
+    assert records and all(set(record) == KEYS | sizes for record in records)
     for record in records:
         assert record["ratio"] == pytest.approx(record["peer_s"] / record["ours_s"])
         assert record["limit_fraction"] > 0
@@ -45,10 +47,32 @@ def test_a_wrong_result_ends_the_benchmark(benchmark):
 
 
 def test_a_missing_package_is_left_out_with_a_line(benchmark, monkeypatch, capsys):
-    backends = benchmark("backends")
-    monkeypatch.setitem(backends.BACKENDS, "numba", (backends.numba, "no_such_package"))
-    assert list(backends.available(["numba", "scipy"])) == ["scipy"]
-    assert "numba is left out: the package no_such_package is not installed" in capsys.readouterr().out
+    from spectral_graph.ops.backends import numba_csr
+
+    monkeypatch.setattr(numba_csr, "missing", lambda: "the package numba is not installed")
+    assert list(benchmark("backends").available(["native", "numba", "scipy"])) == ["scipy"]
+    assert "numba is left out: the package numba is not installed" in capsys.readouterr().out
+
+
+def test_the_peers_are_the_backends_of_the_package(benchmark):
+    backends, graph = benchmark("backends"), benchmark("graphs").synthetic("uniform", 50, 4)
+    x = torch.randn(50, 3)
+    for make in backends.available(backends.PEERS).values():
+        torch.testing.assert_close(make(graph)(x), backends.native(graph)(x))
+
+
+def test_extra_memory_is_that_above_the_result(benchmark):
+    extra = benchmark("timing").extra_bytes
+    size = 64 << 20
+    assert extra(lambda: torch.ones(size // 4)) < size // 4
+    assert 0.9 * size < extra(lambda: torch.ones(size // 4).sum()) < 1.5 * size
+
+
+def test_a_graph_that_is_not_square_is_refused(benchmark, capsys):
+    for name in ("rayleigh", "symmetrise"):
+        with pytest.raises(SystemExit):
+            benchmark(name).main(["--synthetic", "one-row"])
+        assert "the graph must be square: uniform, hubs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["uniform", "hubs", "power-law", "empty-rows", "one-row", "one-column"])

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import (
-    check_csr,
-    check_csr_content,
-    check_tensor,
-    check_values,
-    dtype_name,
-    require,
-)
+from spectral_graph.ops.backends import Csr, current_backend, torch_csr
+from spectral_graph.ops.checks import check_csr_content
+from spectral_graph.ops.csr_spmm_by import check_arguments
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
 
 OP = "csr_spmm"
@@ -27,7 +21,8 @@ def csr_spmm(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, *, chec
     """Return A x for a sparse A (n, m); differentiable in `values` and `x`, any number of times.
 
     Duplicate and unsorted columns are allowed; duplicates add up. The compiled result is the same, bit by bit, for
-    every number of threads.
+    every number of threads. `use_backend` has it computed by another library; for many products with one matrix by
+    such a library, `CsrProduct` converts the matrix once.
 
     A bfloat16 `x` halves what is read from memory; the sums are float32. For a row of k entries the result lies within
     k 2^-24 / (1 - k 2^-24) sum_j |a_ij| |x_j| of the exact product with the stored x. Where x was rounded from other
@@ -39,7 +34,7 @@ def csr_spmm(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, *, chec
         values: (nnz,) float32, or float64 where x is float64.
         x: (m, C) float32, float64 or bfloat16. It is copied if its rows are not contiguous.
         check: test every index before it is used, part by part as the product proceeds. With 30 entries a row and one
-            thread that took 10 to 16 percent of the time at C = 16 and 3 to 10 percent at C = 64. Pass False only for a
+            thread that took 10 percent of the time at C = 16 and 2 percent at C = 64. Pass False only for a
             matrix that was checked before: an index outside [0, m) then reads memory that is not x.
 
     Returns:
@@ -48,43 +43,29 @@ def csr_spmm(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, *, chec
     Raises:
         GraphError: shapes or dtypes do not fit, or (with `check`) indptr or indices name something outside the matrix.
     """
-    operator = torch.ops.spectral_graph.csr_spmm.default
-    result: Tensor = call(
-        operator, indptr.contiguous(), indices.contiguous(), values.contiguous(), x.contiguous(), check
-    )
+    arguments = (indptr.contiguous(), indices.contiguous(), values.contiguous(), x.contiguous(), check)
+    backend, ops = current_backend(), torch.ops.spectral_graph
+    result: Tensor
+    if backend == "native":
+        result = call(ops.csr_spmm.default, *arguments)
+    else:
+        result = call(ops.csr_spmm_by.default, *arguments, backend)
     return result
-
-
-def _check(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor) -> None:
-    require(
-        OP,
-        x.dtype in (torch.float32, torch.float64, torch.bfloat16),
-        lambda: f"x must be float32, float64 or bfloat16, got {dtype_name(x.dtype)}",
-    )
-    check_tensor(OP, "x", x, 2, x.dtype)
-    check_csr(OP, indptr, indices, x.shape[0])
-    check_values(OP, values, indices, torch.float64 if x.dtype == torch.float64 else torch.float32)
 
 
 @fake(OP)
 def _fake(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, check: bool = True) -> Tensor:
-    _check(indptr, indices, values, x)
+    check_arguments(indptr, indices, values, x)
     return values.new_empty(indptr.shape[0] - 1, x.shape[1])
 
 
 @fallback(OP)
 def _torch(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, check: bool = True) -> Tensor:
-    _check(indptr, indices, values, x)
+    check_arguments(indptr, indices, values, x)
     if check:
         check_csr_content(OP, indptr, indices, x.shape[0])
-    rows = indptr.numel() - 1
-    if values.numel() == 0 or x.shape[1] == 0:
-        return values.new_zeros(rows, x.shape[1])
-    with warnings.catch_warnings():
-        # torch announces once that its CSR tensors are in beta; a user of this package can do nothing about it.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        matrix = torch.sparse_csr_tensor(indptr, indices.long(), values, (rows, x.shape[0]), check_invariants=False)
-        return matrix @ x.to(values.dtype)
+    matrix = Csr(indptr, indices, values.detach(), x.shape[0])
+    return torch_csr.prepare(matrix)(x.detach().to(values.dtype))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -7,12 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spectral_graph.ops.backends import current_backend
 from spectral_graph.ops.checks import check_csr, check_floating, check_tensor, check_values, require
 from spectral_graph.ops.library import LIBRARY, autograd, call, define, fake
 
 OP = "csr_spmm_transposed"
 
-define("csr_spmm_transposed(Tensor indptr, Tensor indices, Tensor values, Tensor x, int columns) -> Tensor")
+define(
+    "csr_spmm_transposed(Tensor indptr, Tensor indices, Tensor values, Tensor x, int columns, "
+    'str backend="native") -> Tensor'
+)
 
 
 def csr_spmm_transposed(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, columns: int) -> Tensor:
@@ -34,9 +38,8 @@ def csr_spmm_transposed(indptr: Tensor, indices: Tensor, values: Tensor, x: Tens
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
     operator = torch.ops.spectral_graph.csr_spmm_transposed.default
-    result: Tensor = call(
-        operator, indptr.contiguous(), indices.contiguous(), values.contiguous(), x.contiguous(), columns
-    )
+    matrix = (indptr.contiguous(), indices.contiguous(), values.contiguous())
+    result: Tensor = call(operator, *matrix, x.contiguous(), columns, current_backend())
     return result
 
 
@@ -50,15 +53,22 @@ def _check(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, columns: 
 
 
 @fake(OP)
-def _fake(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, columns: int) -> Tensor:
+def _fake(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, columns: int, backend: str = "native") -> Tensor:
     _check(indptr, indices, values, x, columns)
     return x.new_empty(columns, x.shape[1])
 
 
-def _composed(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, columns: int) -> Tensor:
+def _composed(
+    indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, columns: int, backend: str = "native"
+) -> Tensor:
     _check(indptr, indices, values, x, columns)
     ops = torch.ops.spectral_graph
-    result: Tensor = ops.csr_spmm.default(*ops.csr_transpose.default(indptr, indices, values, columns), x, False)
+    transpose = ops.csr_transpose.default(indptr, indices, values, columns)
+    result: Tensor
+    if backend == "native":
+        result = ops.csr_spmm.default(*transpose, x, False)
+    else:
+        result = ops.csr_spmm_by.default(*transpose, x, False, backend)
     return result
 
 
@@ -67,6 +77,7 @@ LIBRARY.impl(OP, _composed, "CompositeExplicitAutograd")
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:4])
+    ctx.backend = inputs[5]
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -77,8 +88,11 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.needs_input_grad[2]:
         by_values = ops.csr_sddmm.default(indptr, indices, x, grad)
     if ctx.needs_input_grad[3]:
-        by_x = ops.csr_spmm.default(indptr, indices, values, grad)
-    return None, None, by_values, by_x, None
+        if ctx.backend == "native":
+            by_x = ops.csr_spmm.default(indptr, indices, values, grad)
+        else:
+            by_x = ops.csr_spmm_by.default(indptr, indices, values, grad, True, ctx.backend)
+    return None, None, by_values, by_x, None, None
 
 
 autograd(OP, _backward, _setup_context)

@@ -79,6 +79,13 @@ def compiled() -> bool:
     return set(FALLBACKS) <= _native
 
 
+def uncompiled_reason() -> str:
+    """Return why the operators run in pure torch; an empty text if they are compiled."""
+    if compiled():
+        return ""
+    return _reason or "SPECTRAL_GRAPH_OPS is set to torch"
+
+
 def _warn_once() -> None:
     global _warned
     if _reason and not _warned:

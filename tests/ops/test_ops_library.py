@@ -17,6 +17,9 @@ from spectral_graph.ops.library import FALLBACKS, load
 
 NAMES = (
     "adam_rows_",
+    "cell_topc",
+    "chebyshev_step_",
+    "cosine_topc",
     "csr_sddmm",
     "csr_spmm",
     "csr_spmm_transposed",
@@ -27,6 +30,7 @@ NAMES = (
     "rotate",
     "topc_affinity",
     "topc_merge",
+    "unit_project",
 )
 
 WORK = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,3 +70,33 @@ def test_the_degree_is_accumulated_in_float64():
     values = torch.full((n - 1,), 0.1)
     degree = csr_symmetrise(indptr, indices, values, n)[3]
     assert degree[0].item() == np.float32((n - 1) * np.float64(np.float32(0.05)))
+
+
+@pytest.mark.parametrize("rows", ["distinct", "repeated", "unsorted"])
+def test_many_rows_of_uneven_length_are_scipys_sum_whatever_the_threads(rows):
+    rng = np.random.default_rng(7)
+    n = 2001
+    counts = rng.integers(0, 90, n) * (rng.random(n) > 0.3)
+    counts[5] = n
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    parts = [rng.choice(n, k, replace=rows != "distinct") for k in counts]
+    indices = np.concatenate(parts if rows == "unsorted" else [np.sort(part) for part in parts]).astype(np.int32)
+    values = rng.random(len(indices), np.float32)
+    b = scipy.sparse.csr_matrix((values.astype(np.float64), indices, indptr), (n, n), copy=True)
+    b.sum_duplicates()
+    expected = (b + b.T) / 2
+    expected.sort_indices()
+    arguments = torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(values)
+    threads, made = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            made.append(csr_symmetrise(*arguments, n))
+    finally:
+        torch.set_num_threads(threads)
+    for results in zip(*made, strict=True):
+        assert all(torch.equal(results[0], other) for other in results[1:])
+    a_indptr, a_indices, a_values, degree = made[0]
+    assert np.array_equal(a_indptr, expected.indptr) and np.array_equal(a_indices, expected.indices)
+    np.testing.assert_allclose(a_values.numpy(), expected.data, rtol=1e-6)
+    np.testing.assert_allclose(degree.numpy(), np.asarray(expected.sum(axis=1)).ravel(), rtol=1e-5)

@@ -1,0 +1,64 @@
+"""The CUDA C++ source of csr_spmm as one text, for the run-time compiler NVRTC.
+
+It is put together from the very files that nvcc compiles (csrc/cuda). One text without includes, because CuPy keeps
+compiled modules by their text and options: a module of other headers would not be noticed.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+OPTIONS = ("-std=c++17",)
+"""For NVRTC; CuPy adds --device-as-default-execution-space, which the host side of the sources needs, and -ftz=true."""
+VECTORS = {"float": (4, 2, 1), "double": (2, 1)}
+"""The columns of a thread that the kernels are compiled for, by the type of the values."""
+_HERE = Path(__file__).resolve().parent
+_INCLUDE = re.compile(r'^#include ([<"])(.+)[>"].*\n', re.MULTILINE)
+
+
+def kernel_names(scalar: str, vector: int) -> dict[str, str]:
+    """Return the C++ names of the kernels of a type and width, by what they do."""
+    return {
+        "plan": "sg::cuda::segment_plan",
+        "segments": f"sg::cuda::spmm_segments<{scalar}, {scalar}, {vector}>",
+        "join_short": f"sg::cuda::join_short<{scalar}, {vector}>",
+        "join_long": f"sg::cuda::join_long<{scalar}, {vector}>",
+    }
+
+
+def all_kernel_names() -> tuple[str, ...]:
+    """Return the C++ names of all kernels, each once."""
+    every = (kernel_names(scalar, vector) for scalar, widths in VECTORS.items() for vector in widths)
+    return tuple(dict.fromkeys(name for names in every for name in names.values()))
+
+
+def kernel_folder() -> Path:
+    """Return the folder of the sources: inside an installed package, or csrc of a checkout."""
+    packaged = _HERE / "csrc"
+    return packaged if packaged.is_dir() else _HERE.parents[2] / "csrc"
+
+
+@functools.cache
+def kernel_source() -> str:
+    """Return the text: the prelude, then every file once, in the order of the includes."""
+    seen: set[str] = set()
+    # A kernel cannot be launched from here; the names are only compiled.
+    no_launches = "#undef SG_LAUNCH\n#define SG_LAUNCH(...) static_cast<void>(0)\n"
+    parts = [(_HERE / "nvrtc_prelude.h").read_text(), _expand("cuda/cuda_api.h", seen), no_launches]
+    return "\n".join([*parts, _expand("cuda/csr_spmm.cuh", seen)])
+
+
+def _expand(name: str, seen: set[str]) -> str:
+    """Return a file with its own includes in their place; those of the standard library fall away."""
+    if name in seen:
+        return ""
+    seen.add(name)
+    text = (kernel_folder() / name).read_text().replace("#pragma once\n", "")
+    return _INCLUDE.sub(lambda found: "" if found[1] == "<" else _expand(found[2], seen), _without_emulation(text))
+
+
+def _without_emulation(text: str) -> str:
+    """Return the text without the include of the emulation, which only g++ sees."""
+    return text.replace('#include "cuda_emu.h"\n', "")

@@ -1,0 +1,111 @@
+"""chebyshev_step_: one step of a three-term recurrence with a sparse matrix, in place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spectral_graph.ops.backends import current_backend
+from spectral_graph.ops.checks import check_csr, check_csr_content, check_tensor, check_values, require, shape_text
+from spectral_graph.ops.csr_spmm import csr_spmm
+from spectral_graph.ops.library import call, define, fake, fallback
+
+OP = "chebyshev_step_"
+
+define(
+    "chebyshev_step_(Tensor indptr, Tensor indices, Tensor values, Tensor x, Tensor own, Tensor(a!) y, "
+    "float gain, float shift, float keep, bool check=True) -> ()"
+)
+
+
+def chebyshev_step_(
+    indptr: Tensor,
+    indices: Tensor,
+    values: Tensor,
+    x: Tensor,
+    own: Tensor,
+    y: Tensor,
+    gain: float,
+    shift: float,
+    keep: float,
+    *,
+    check: bool = True,
+) -> None:
+    """Set y to gain A x + shift own + keep y, for a sparse A (n, m), in one pass over y.
+
+    The compiled result is the same, bit by bit, for every number of threads. Another backend of `csr_spmm`, where one
+    is in use, computes A x and then the sum.
+
+    Args:
+        indptr: (n + 1,) int64.
+        indices: (nnz,) int32.
+        values: (nnz,) float32.
+        x: (m, C) float32; not y.
+        own: (n, C) float32: the rows of x that belong to the rows of A. It may be y.
+        y: (n, C) float32, contiguous; changed. With keep 0 its content does not matter.
+        gain: of A x.
+        shift: of own.
+        keep: of the former y.
+        check: test every index first; pass False only for a matrix that was checked before.
+
+    Raises:
+        GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
+    """
+    if current_backend() != "native":
+        _combine(csr_spmm(indptr, indices, values, x, check=check), own, y, gain, shift, keep)
+        return
+    operator = torch.ops.spectral_graph.chebyshev_step_.default
+    matrix = indptr.contiguous(), indices.contiguous(), values.contiguous()
+    call(operator, *matrix, x.contiguous(), own.contiguous(), y, gain, shift, keep, check)
+
+
+def _combine(product: Tensor, own: Tensor, y: Tensor, gain: float, shift: float, keep: float) -> None:
+    rest = own * shift if keep == 0 else (y * keep).add_(own, alpha=shift)
+    y.copy_(rest.add_(product, alpha=gain))
+
+
+def _check(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, own: Tensor, y: Tensor) -> None:
+    check_tensor(OP, "x", x, 2, torch.float32)
+    check_csr(OP, indptr, indices, x.shape[0])
+    check_values(OP, values, indices, torch.float32)
+    shape = indptr.shape[0] - 1, x.shape[1]
+    for name, tensor in (("own", own), ("y", y)):
+        check_tensor(OP, name, tensor, 2, torch.float32)
+        text = f"{name} must have the shape of A x, {shape}, got {shape_text(tensor)}"
+        for dim in (0, 1):
+            require(OP, tensor.shape[dim] == shape[dim], lambda text=text: text)  # type: ignore[misc]
+
+
+@fake(OP)
+def _fake(
+    indptr: Tensor,
+    indices: Tensor,
+    values: Tensor,
+    x: Tensor,
+    own: Tensor,
+    y: Tensor,
+    gain: float,
+    shift: float,
+    keep: float,
+    check: bool = True,
+) -> None:
+    _check(indptr, indices, values, x, own, y)
+
+
+@fallback(OP)
+def _torch(
+    indptr: Tensor,
+    indices: Tensor,
+    values: Tensor,
+    x: Tensor,
+    own: Tensor,
+    y: Tensor,
+    gain: float,
+    shift: float,
+    keep: float,
+    check: bool = True,
+) -> None:
+    _check(indptr, indices, values, x, own, y)
+    if check:
+        check_csr_content(OP, indptr, indices, x.shape[0])
+    _combine(csr_spmm(indptr, indices, values, x, check=False), own, y, gain, shift, keep)

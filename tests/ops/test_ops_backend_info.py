@@ -1,0 +1,66 @@
+"""`spectral-graph info --backends`: what it says is so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from spectral_graph import ops
+from spectral_graph.cli import main
+from spectral_graph.ops.backends import numba_csr
+from spectral_graph.ops.describe import instruction_set
+
+FUSED = """
+import torch
+from spectral_graph import ops
+from spectral_graph.ops.describe import describe_operators
+e = 2.0**-12
+x, values = torch.tensor([[-1.0], [1 + e]]), torch.tensor([1.0 + 2 * e, 1 + e])
+y = ops.csr_spmm(torch.tensor([0, 2]), torch.tensor([0, 1], dtype=torch.int32), values, x)
+print("AVX2" if float(y) == e * e else "portable")
+print(describe_operators())
+"""
+"""(1 + e)^2 = 1 + 2e + e^2 does not fit into a float32: a fused multiply-add keeps the e^2, separate ones lose it."""
+
+
+@pytest.mark.skipif(not ops.compiled(), reason="the operators are not compiled")
+@pytest.mark.parametrize("capability", [None, "default"])
+def test_the_instruction_set_is_the_one_in_use(capability):
+    environment = {key: value for key, value in os.environ.items() if key != "ATEN_CPU_CAPABILITY"}
+    if capability:
+        environment["ATEN_CPU_CAPABILITY"] = capability
+    done = subprocess.run(
+        [sys.executable, "-c", FUSED],
+        env=environment,
+        cwd=Path(ops.__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    used, *text = done.stdout.splitlines()
+    assert f"operators: compiled, instruction set {used}" in text
+    assert used == "portable" or capability is None
+
+
+def test_every_backend_is_listed_with_its_state(capsys, monkeypatch):
+    monkeypatch.setattr(numba_csr, "missing", lambda: "the package numba is not installed; install it: pip")
+    assert main(["info", "--backends"]) == 0
+    text = capsys.readouterr().out
+    for name in ops.BACKENDS:
+        assert f"\n  {name} " in text
+    assert "numba         not available: the package numba is not installed; install it: pip" in text
+    assert "scipy         available (CPU)" in text
+    assert f"threads: {torch.get_num_threads()}" in text and f"torch {torch.__version__.split('+')[0]}" in text
+    assert "CUDA module: " in text and instruction_set() in ("AVX2", "portable")
+
+
+def test_info_needs_something_to_tell_about(capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["info"])
+    assert error.value.code == 2
+    assert "info needs a RUN to tell about, or --backends" in capsys.readouterr().err
