@@ -1,4 +1,4 @@
-"""Reorthogonalisation of the bank (Eqn. 8 of the paper), streamed."""
+"""Reorthogonalisation of the bank (Eqn. 8 of the paper), streamed; an interrupted call goes on where it was."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from scipy.linalg import eigh
 
 from spectral_graph.bank import Bank
 from spectral_graph.errors import SolverError
-from spectral_graph.solve.streaming import chunks, gram_matrix, rotate_into, scratch
+from spectral_graph.ops import gram, rotate
+from spectral_graph.solve.passes import Passes
+from spectral_graph.solve.streaming import gram_matrix, scratch
+from spectral_graph.solve.widen import float32_rows, image_chunks
 
 Order = Literal["gram", "ritz"]
 RANK_TOLERANCE = 1e-12
@@ -24,7 +28,7 @@ class Orthogonalised:
 
     Attributes:
         eigenvalues: (C,) float64 descending: of X^T X (order "gram"), or Ritz values of the operator ("ritz").
-        off_diagonal: largest |X_ortho^T X_ortho| off the diagonal, relative to its largest diagonal entry.
+        off_diagonal: largest |X_ortho^T X_ortho| off the diagonal, relative to its largest diagonal entry, as stored.
     """
 
     eigenvalues: np.ndarray
@@ -32,7 +36,7 @@ class Orthogonalised:
 
 
 def orthogonalise(
-    source: np.ndarray,
+    source: Bank,
     target: Bank,
     order: Order,
     apply: Callable[[np.ndarray, np.ndarray], None],
@@ -40,14 +44,17 @@ def orthogonalise(
 ) -> Orthogonalised:
     """Write X_ortho = X U as the next generation of `target`, not yet committed.
 
+    X is read three times and X_ortho written once, a chunk of images at a time; the next chunk is read ahead.
+
     Args:
-        source: X (N, C) float32.
+        source: bank of X (N, C).
         target: bank of shape (N, C) with the array X.
         order: "gram": U are the eigenvectors of X^T X, columns by decreasing eigenvalue (Eqn. 8; the columns keep
             their length, the square root of the eigenvalue). "ritz": orthonormal columns by decreasing Rayleigh
             quotient of the operator within span(X).
         apply: writes the product of the operator with its first argument into its second (used by "ritz").
-        work: folder for working space.
+        work: folder for working space and for how far it came; to be removed once `target` is committed. Calls that
+            share it must share operator and order.
 
     Returns:
         Eigenvalues and the remaining error. The sign of a column makes its entry of largest magnitude positive.
@@ -55,39 +62,68 @@ def orthogonalise(
     Raises:
         SolverError: X holds NaN or infinity.
     """
-    gram = gram_matrix(source)
-    if not np.isfinite(gram).all():
+    channels = source.channels
+    passes = Passes(work / "passes.npz", f"{order} {source.fingerprint}")
+    square = passes.sum("gram", (channels, channels))
+    for start, stop in passes.over("gram", image_chunks(source)):
+        source.prefetch(range(stop, min(2 * stop - start, source.n_images)))
+        square += gram(torch.from_numpy(source.read(start, stop))).numpy()
+    if not np.isfinite(square).all():
         raise SolverError("the bank holds NaN or infinity; recompute with --force solve")
-    weights, vectors = eigh(gram)
-    weights, vectors = weights[::-1], vectors[:, ::-1]
     if order == "gram":
-        eigenvalues, u = np.maximum(weights, 0), vectors
+        weights, vectors = eigh(square)
+        eigenvalues, u = np.maximum(weights[::-1], 0), vectors[:, ::-1]
     else:
-        kept = weights > RANK_TOLERANCE * weights[0]
-        whiten = vectors[:, kept] / np.sqrt(weights[kept])
-        with scratch(work, (source.shape[0], source.shape[1]), 1) as (product,):
-            apply(source, product)
-            inner = whiten.T @ gram_matrix(source, product) @ whiten
-        ritz, turn = eigh((inner + inner.T) / 2)
-        u = np.zeros_like(gram)
-        u[:, : kept.sum()] = whiten @ turn[:, ::-1]
-        eigenvalues = np.zeros(len(weights))
-        eigenvalues[: kept.sum()] = ritz[::-1]
-    out = target.begin()["X"]
-    rotate_into(source, u, out)
-    _fix_signs(out)
-    square = gram_matrix(out)
+        eigenvalues, u = _ritz(source, square, apply, passes, work)
+    u = np.array(u * _signs(source, u, passes))
+    if not target.left_behind():
+        passes.restart("rotate", "square")
+    target.begin(resume=True)
+    square = passes.sum("square", (channels, channels))
+    matrix = torch.from_numpy(u)
+    for start, stop in passes.over("rotate", image_chunks(source), target.flush):
+        source.prefetch(range(stop, min(2 * stop - start, source.n_images)))
+        target.write(range(start, stop), rotate(torch.from_numpy(source.read(start, stop)), matrix).numpy())
+        square += gram(torch.from_numpy(target.read(start, stop))).numpy()
     largest = float(np.diag(square).max())
     off = float(np.abs(square - np.diag(np.diag(square))).max()) / largest if largest > 0 else 0.0
     return Orthogonalised(eigenvalues, off)
 
 
-def _fix_signs(x: np.ndarray) -> None:
-    best = np.zeros(x.shape[1], np.float32)
-    for rows in chunks(len(x)):
-        part = np.asarray(x[rows])
-        entry = part[np.abs(part).argmax(axis=0), np.arange(x.shape[1])]
-        best = np.where(np.abs(entry) > np.abs(best), entry, best)
-    sign = np.where(best < 0, np.float32(-1), np.float32(1))
-    for rows in chunks(len(x)):
-        x[rows] *= sign
+def _ritz(
+    source: Bank,
+    square: np.ndarray,
+    apply: Callable[[np.ndarray, np.ndarray], None],
+    passes: Passes,
+    work: Path,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return Ritz values (C,) descending and the (C, C) coefficients of the Ritz vectors; zeros beyond the rank."""
+    weights, vectors = eigh(square)
+    weights, vectors = weights[::-1], vectors[:, ::-1]
+    kept = weights > RANK_TOLERANCE * weights[0]
+    whiten = vectors[:, kept] / np.sqrt(weights[kept])
+    products = passes.sum("products", square.shape)
+    for _ in passes.over("products", [None]):
+        with float32_rows(source, work) as x, scratch(work, source.shape, 1) as (product,):
+            apply(x, product)
+            products += gram_matrix(x, product)
+    inner = whiten.T @ products @ whiten
+    ritz, turn = eigh((inner + inner.T) / 2)
+    rank = int(kept.sum())
+    u = np.zeros_like(square)
+    u[:, :rank] = whiten @ turn[:, ::-1]
+    eigenvalues = np.zeros(len(weights))
+    eigenvalues[:rank] = ritz[::-1]
+    return eigenvalues, u
+
+
+def _signs(source: Bank, u: np.ndarray, passes: Passes) -> np.ndarray:
+    """Return (C,) 1 or -1: the sign of the entry of largest magnitude in each column of X U, the first among equals."""
+    best = passes.sum("signs", (u.shape[1],))
+    matrix = torch.from_numpy(np.array(u))
+    for start, stop in passes.over("signs", image_chunks(source)):
+        source.prefetch(range(stop, min(2 * stop - start, source.n_images)))
+        part = rotate(torch.from_numpy(source.read(start, stop)), matrix).numpy()
+        entry = part[np.abs(part).argmax(axis=0), np.arange(part.shape[1])]
+        np.copyto(best, entry, where=np.abs(entry) > np.abs(best))
+    return np.where(best < 0, -1.0, 1.0)

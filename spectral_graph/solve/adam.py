@@ -1,28 +1,65 @@
 """The paper's solver: Adam on Eqn. 4, mini-batch by mini-batch, on a bank that lies on disk.
 
-Source of the update: D. P. Kingma and J. Ba, "Adam", https://arxiv.org/abs/1412.6980 (betas 0.9 and 0.999).
-Each image has its own step count for the bias correction, because a step moves only the images of one mini-batch.
+Source of the update: D. P. Kingma and J. Ba, "Adam", https://arxiv.org/abs/1412.6980 (betas 0.9 and 0.999). AdamW of
+the authors' script is the same here: its weight decay is 0. Each image has its own step count for the bias correction,
+because a step moves only the images of one mini-batch.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from spectral_graph.bank import Bank
 from spectral_graph.errors import SolverError
-from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.ops import adam_rows_
+from spectral_graph.solve.ema import advance
 from spectral_graph.solve.objective import LayerGraph, Objective, loss_and_gradient
+from spectral_graph.solve.released import probabilities, released_graph, released_loss_and_gradient
 from spectral_graph.solve.streaming import normal_rows
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
+
+
+@dataclass(frozen=True)
+class AdamSettings:
+    """How Adam goes about it.
+
+    Attributes:
+        channels: columns of X.
+        steps: Adam steps in all.
+        inner_steps: steps on one mini-batch before the next is taken.
+        learning_rate: of Adam.
+        seed: of X and of the order of the mini-batches.
+        objective: "paper": Eqn. 4; "released": as the authors' script computes it.
+        ema: decay of the moving average of the bank, one step a mini-batch; 0 for none. With it, the average is the
+            solution.
+    """
+
+    channels: int
+    steps: int
+    inner_steps: int
+    learning_rate: float
+    seed: int
+    objective: Literal["paper", "released"] = "paper"
+    ema: float = 0.0
+
+    @property
+    def visits(self) -> int:
+        """How often a mini-batch is visited in all."""
+        return -(-self.steps // self.inner_steps)
+
+    def steps_after(self, visits: int) -> int:
+        """Return the number of steps done after so many visits."""
+        return min(visits * self.inner_steps, self.steps)
 
 
 def visit_order(batches: int, visits: int, seed: int) -> list[int]:
@@ -35,82 +72,137 @@ def visit_order(batches: int, visits: int, seed: int) -> list[int]:
     return order[:visits]
 
 
+def open_state(work: Path, nodes: int, nodes_per_image: int, settings: AdamSettings) -> tuple[Bank, str]:
+    """Take up the working state of an interrupted call, or start a new one.
+
+    Args:
+        work: its folder.
+        nodes: N.
+        nodes_per_image: rows of an image.
+        settings: of the solver.
+
+    Returns:
+        The state: arrays X, m, v and ema (with `settings.ema`); for each image its step count and the visit up to which
+        its average is known; notes `visits` and `history`. And what was damaged in it, empty if nothing.
+
+    Raises:
+        FormatError: it is damaged, and no earlier generation is left.
+    """
+    if Bank.exists(work):
+        return Bank.recover(work)
+    names = ("X", "m", "v", "ema") if settings.ema else ("X", "m", "v")
+    state = Bank(work, (nodes, settings.channels), names, nodes_per_image, counters=("steps", "averaged"))
+    arrays = state.begin()
+    normal_rows(arrays["X"], settings.seed, 3)
+    if settings.ema:
+        normal_rows(arrays["ema"], settings.seed, 3)
+    state.commit(visits=0, history=[])
+    return state, ""
+
+
 def adam(
     store: GraphStore,
     layers: Sequence[str],
     batches: Sequence[str],
-    nodes: int,
-    work: Path,
-    channels: int,
-    nodes_per_image: int,
-    steps: int,
-    inner_steps: int,
-    learning_rate: float,
-    seed: int,
+    state: Bank,
+    settings: AdamSettings,
     on_visit: Callable[[int, Objective], None],
-) -> tuple[Bank, list[dict[str, float]]]:
-    """Minimise Eqn. 4.
+) -> None:
+    """Minimise Eqn. 4, from the state on to the last step.
 
     Args:
         store: the graph.
         layers: its layers.
         batches: ids of the mini-batches; the block of layer l and mini-batch b is "blocks/<l>/<b>".
-        nodes: N.
-        work: folder of the working state; an interrupted call goes on from its last checkpoint.
-        channels: columns of X.
-        nodes_per_image: rows of an image.
-        steps: Adam steps in all.
-        inner_steps: steps on one mini-batch before the next is taken.
-        learning_rate: of Adam.
-        seed: of X and of the order of the mini-batches.
-        on_visit: called after each visit of a mini-batch, with the steps done and the last objective.
-
-    Returns:
-        The bank with arrays X, m and v, and the history: one entry a visit.
+        state: from `open_state`; committed every now and then, and at the end.
+        settings: of the solver.
+        on_visit: called after each visit of a mini-batch, with the steps done and the objective at its last step.
 
     Raises:
         SolverError: X has left the finite numbers.
     """
-    visits = -(-steps // inner_steps)
-    if Bank.exists(work):
-        bank = Bank.open(work)
-    else:
-        bank = Bank(work, (nodes, channels), ("X", "m", "v"), nodes_per_image)
-        normal_rows(bank.begin()["X"], seed, 3)
-        bank.commit(visits=0, history=[])
-    done: int = bank.notes["visits"]
-    history: list[dict[str, float]] = list(bank.notes["history"])
-    order = visit_order(len(batches), visits, seed)
-    counts = np.zeros(nodes, np.int64)
-    for visit in range(done):
-        counts[store.read(f"blocks/{layers[0]}/{batches[order[visit]]}").rows] += min(
-            inner_steps, steps - visit * inner_steps
-        )
-    arrays = bank.begin(copy=True)
+    order = visit_order(len(batches), settings.visits, settings.seed)
+    done: int = state.notes["visits"]
+    history: list[dict[str, float]] = list(state.notes["history"])
+    names = [f"blocks/{layer}/{{}}" for layer in layers]
     saved = time.monotonic()
-    for visit in range(done, visits):
-        blocks = [store.read(f"blocks/{layer}/{batches[order[visit]]}") for layer in layers]
-        rows = blocks[0].rows
-        graphs = [LayerGraph.of(block) for block in blocks]
-        x, m, v = (torch.from_numpy(arrays[name][rows]) for name in ("X", "m", "v"))
-        objective = None
-        for _ in range(min(inner_steps, steps - visit * inner_steps)):
-            counts[rows] += 1
-            objective, gradient = loss_and_gradient(graphs, x)
-            if not np.isfinite(objective.loss):
-                raise SolverError(
-                    f"adam: the loss became {objective.loss} at mini-batch visit {visit}; lower --learning-rate"
-                )
-            adam_rows_(x, m, v, gradient, torch.from_numpy(counts[rows]), learning_rate, BETA1, BETA2, EPSILON)
-        assert objective is not None
-        for name, value in zip(("X", "m", "v"), (x, m, v), strict=True):
-            arrays[name][rows] = value.numpy()
-        at = min((visit + 1) * inner_steps, steps)
+    drafted = False
+    members: dict[int, np.ndarray] = {}
+    for visit in range(done, settings.visits):
+        if not drafted:
+            state.revise()
+            drafted = True
+        blocks = [store.read(name.format(batches[order[visit]])) for name in names]
+        members[order[visit]] = blocks[0].rows[:: state.nodes_per_image] // state.nodes_per_image
+        if visit + 1 < settings.visits and order[visit + 1] in members:
+            state.prefetch(members[order[visit + 1]])
+        objective = _visit(blocks, state, settings, visit)
+        at = settings.steps_after(visit + 1)
         history.append({"step": at, **asdict(objective)})
         on_visit(at, objective)
-        if visit + 1 == visits or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            bank.commit(visits=visit + 1, history=history)
-            if visit + 1 < visits:
-                arrays = bank.begin(copy=True)
-            saved = time.monotonic()
-    return bank, history
+        if visit + 1 == settings.visits or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+            state.commit(visits=visit + 1, history=history)
+            saved, drafted = time.monotonic(), False
+
+
+def _visit(blocks: Sequence[Block], state: Bank, settings: AdamSettings, visit: int) -> Objective:
+    """Take the inner steps on one mini-batch and write its rows back."""
+    images = _images_of(blocks, state.nodes_per_image)
+    paper = settings.objective == "paper"
+    evaluate = loss_and_gradient if paper else released_loss_and_gradient
+    graphs = [LayerGraph.of(block) if paper else released_graph(block, state.nodes_per_image) for block in blocks]
+    values = {name: state.read(images, name=name) for name in state.names}
+    before = values["X"].copy() if settings.ema else values["X"]
+    x, m, v = (torch.from_numpy(values[name]) for name in ("X", "m", "v"))
+    objective = None
+    for _ in range(settings.steps_after(visit + 1) - settings.steps_after(visit)):
+        state.records["steps"][images] += 1
+        counts = np.repeat(state.records["steps"][images], state.nodes_per_image)
+        objective, gradient = evaluate(graphs, x)
+        if not np.isfinite(objective.loss):
+            raise SolverError(
+                f"adam: the loss became {objective.loss} at mini-batch visit {visit}; lower --learning-rate"
+            )
+        adam_rows_(x, m, v, gradient, torch.from_numpy(counts), settings.learning_rate, BETA1, BETA2, EPSILON)
+    assert objective is not None
+    if settings.ema:
+        skipped = visit - state.records["averaged"][images]
+        ema = advance(values["ema"], before, skipped, settings.ema)
+        values["ema"] = advance(ema, values["X"], np.ones(len(images)), settings.ema)
+        state.records["averaged"][images] = visit + 1
+    for name, rows in values.items():
+        state.write(images, rows, name)
+    return objective
+
+
+def _images_of(blocks: Sequence[Block], nodes_per_image: int) -> np.ndarray:
+    """Return the images of a mini-batch, ascending."""
+    if any(block.columns is not None for block in blocks):
+        raise SolverError(
+            "adam: Eqn. 4 is taken over mini-batches, but this graph spans the data set; build it with --scope batch, "
+            "or use --solver chebyshev"
+        )
+    rows = blocks[0].rows
+    images = rows[::nodes_per_image] // nodes_per_image
+    whole = (images[:, None] * nodes_per_image + np.arange(nodes_per_image)).reshape(-1)
+    for block in blocks:
+        if not np.array_equal(block.rows, whole):
+            raise SolverError(
+                f"adam: a graph block has {len(block.rows)} nodes, but its images have {len(whole)} in the bank: the "
+                "layers lie on different grids; use --layers of one grid, or --solver chebyshev"
+            )
+    return images
+
+
+def solution(state: Bank, settings: AdamSettings, start: int, stop: int) -> np.ndarray:
+    """Return the rows of images start..stop that the solver found, ((stop - start) * nodes_per_image, C) float32.
+
+    X itself; its moving average, brought up to the last visit; and of logits the probabilities.
+    """
+    rows = state.read(start, stop)
+    if settings.ema:
+        missing = state.notes["visits"] - state.records["averaged"][start:stop]
+        rows = advance(state.read(start, stop, name="ema"), rows, missing, settings.ema)
+    if settings.objective == "released":
+        rows = probabilities(torch.from_numpy(rows)).numpy()
+    return rows

@@ -32,20 +32,23 @@ class LayerGraph:
         indices: (nnz,) int32.
         values: (nnz,) float32.
         inverse_degree: (n,) float32, 0 for nodes without edges.
+        weight: of the graph among the others.
     """
 
     indptr: torch.Tensor
     indices: torch.Tensor
     values: torch.Tensor
     inverse_degree: torch.Tensor
+    weight: float = 1.0
 
     @classmethod
-    def of(cls, block: Block) -> LayerGraph:
-        """Take over a stored block."""
+    def of(cls, block: Block, added: float = 0.0, weight: float = 1.0) -> LayerGraph:
+        """Take over a stored block; `added` is added to the inverse degree of each node with edges."""
         assert block.degree is not None
-        inverse = inverse_degree(block.degree).astype(np.float32)
-        parts = (torch.from_numpy(part) for part in (block.indptr, block.indices, block.values, inverse))
-        return cls(*parts)
+        inverse = inverse_degree(block.degree)
+        inverse[inverse > 0] += added
+        indptr, indices, values = (torch.from_numpy(part) for part in (block.indptr, block.indices, block.values))
+        return cls(indptr, indices, values, torch.from_numpy(inverse.astype(np.float32)), weight)
 
 
 @dataclass(frozen=True)

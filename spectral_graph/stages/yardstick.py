@@ -1,0 +1,57 @@
+"""Stage `solve`, its last step: how good is what the solver found?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.yardstick import Exact, measure
+from spectral_graph.stages.context import Context, ImageTable
+
+LARGEST_EXACT = 1 << 20
+"""Numbers in X (nodes times channels) up to which `--yardstick auto` solves Eqn. 3 exactly for comparison."""
+
+
+def wants_exact(context: Context, table: ImageTable) -> bool:
+    """Tell whether the exact solution is to be computed for comparison."""
+    config = context.config
+    small = config.channels <= table.nodes and table.nodes * config.channels <= LARGEST_EXACT
+    return config.yardstick == "angles" or (config.yardstick == "auto" and small)
+
+
+def judge(
+    context: Context, table: ImageTable, operator: BlockOperator, x: np.ndarray, work: Path, eigenvalues: Any = None
+) -> dict[str, Any]:
+    """Return the measures of a solution for the notes of its bank.
+
+    Args:
+        context: of the run.
+        table: its images.
+        operator: the merged operator with normalisation `random_walk`.
+        x: (N, C) the solution.
+        work: folder for working space.
+        eigenvalues: of `operator`, (C,), where the solution is its exact one; then nothing is computed to compare with.
+    """
+    config = context.config
+    if eigenvalues is not None:
+        return measure(operator, x, work).as_notes() | {"optimum": float(np.mean(eigenvalues))}
+    if not wants_exact(context, table):
+        return measure(operator, x, work).as_notes()
+    context.reporter.note("yardstick: solving Eqn. 3 exactly for comparison")
+    found, rounds = chebyshev(
+        operator,
+        work / "exact",
+        config.channels,
+        table.nodes_per_image,
+        config.tol,
+        config.degree,
+        config.max_rounds,
+        config.seed,
+        lambda _: None,
+    )
+    exact = Exact(found.x[:, : config.channels], rounds[-1].ritz[: config.channels])
+    return measure(operator, x, work, exact).as_notes()
