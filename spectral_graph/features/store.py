@@ -1,9 +1,12 @@
 """The feature store: q, k, v of every layer and the final features, one Zarr chunk an image, float16.
 
     features.zarr/
-      layers/<layer>/<tensor>       (slots, nodes, width) float16; tensor is q, k or v
+      layers/<layer>/<tensor>       (slots, nodes, width) float16; tensor is q, k or v; nodes of the layer's own grid
       layers/<layer>/<tensor>_mean  (slots, width) float32: mean over the nodes of the image, for centring
-      final                         (slots, nodes, width) float16
+      final                         (slots, nodes, width) float16; nodes of the run's grid
+
+The run's grid is that of the finest layer. A coarser layer lies here as the model made it and is resampled
+bilinearly when it is read: that takes less disk, and the stored features stay what the model computed.
 
 A slot is an image of the data set in its order; the slots of unreadable images stay zero and are never read.
 Every chunk carries a CRC-32C, so damage is found when it is read.
@@ -21,6 +24,7 @@ from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FeatureError, FormatError
 from spectral_graph.files import disk_full_in_words
+from spectral_graph.graph.grid_map import Grid, grid_map
 
 FORMAT = 1
 FINAL = "final"
@@ -36,36 +40,52 @@ class FeatureStore:
         self.slots: int = self.attributes["slots"]
         self.nodes: int = self.attributes["nodes"]
         self.layers: dict[str, int] = self.attributes["layers"]
+        # Layers on the run's grid are not listed.
+        self._coarse = {name: (h, w) for name, (h, w) in self.attributes.get("coarse", {}).items()}
+        self._maps: dict[str, Any] = {}
         self.tensors: tuple[str, ...] = tuple(self.attributes["tensors"])
         self.final_width: int = self.attributes["final_width"]
 
     @classmethod
     def create(
-        cls, path: Path, slots: int, nodes: int, layers: Mapping[str, int], tensors: Sequence[str], final_width: int
+        cls,
+        path: Path,
+        slots: int,
+        grid: Grid,
+        layers: Mapping[str, int],
+        tensors: Sequence[str],
+        final_width: int,
+        grids: Mapping[str, Grid] | None = None,
     ) -> FeatureStore:
         """Make an empty store.
 
         Args:
             path: folder of the Zarr group; whatever lies there is replaced.
             slots: images, readable or not.
-            nodes: nodes of an image (grid height x grid width).
+            grid: (h, w) of the run's nodes.
             layers: width (heads x head dimension) of each layer.
             tensors: which of q, k, v are stored.
             final_width: width of the final features.
+            grids: (h, w) of layers whose grid is another.
         """
+        nodes = grid[0] * grid[1]
+        coarse = {name: other for name, other in (grids or {}).items() if other != grid}
         with disk_full_in_words(path):
             group = zarr.open_group(path, mode="w", zarr_format=3)
             root = group.create_group("layers")
             for name, width in layers.items():
                 layer = root.create_group(name)
+                rows, columns = coarse.get(name, grid)
                 for tensor in tensors:
-                    _array(layer, tensor, (slots, nodes, width), "float16")
+                    _array(layer, tensor, (slots, rows * columns, width), "float16")
                     _array(layer, f"{tensor}_mean", (slots, width), "float32")
             _array(group, FINAL, (slots, nodes, final_width), "float16")
             group.attrs["spectral_graph"] = {
                 "format": FORMAT,
                 "slots": slots,
                 "nodes": nodes,
+                "grid": list(grid),
+                "coarse": {name: list(other) for name, other in coarse.items()},
                 "layers": dict(layers),
                 "tensors": list(tensors),
                 "final_width": final_width,
@@ -90,12 +110,23 @@ class FeatureStore:
             raise FormatError(f"{path} is no feature store ({error}); recompute with --force extract") from None
 
     @staticmethod
-    def bytes_needed(slots: int, nodes: int, widths: int, tensors: int, final_width: int) -> int:
-        """Return the size of a store; `widths` is the sum over layers."""
-        return slots * (nodes * 2 * (widths * tensors + final_width) + 4 * widths * tensors)
+    def bytes_needed(
+        slots: int,
+        grid: Grid,
+        layers: Mapping[str, int],
+        tensors: int,
+        final_width: int,
+        grids: Mapping[str, Grid] | None = None,
+    ) -> int:
+        """Return the size of a store with these arguments of `create`; `tensors` is their number."""
+        values = grid[0] * grid[1] * final_width * 2
+        for name, width in layers.items():
+            rows, columns = (grids or {}).get(name, grid)
+            values += tensors * width * (rows * columns * 2 + 4)
+        return slots * values
 
     def write(self, slot: int, layers: Mapping[str, Mapping[str, np.ndarray]], final: np.ndarray) -> None:
-        """Store one image: arrays (nodes, width), converted to float16.
+        """Store one image: arrays (nodes, width) on each layer's own grid, converted to float16.
 
         Raises:
             FeatureError: NaN, infinity, or a value beyond float16; nothing of the image is written then.
@@ -113,15 +144,32 @@ class FeatureStore:
                     _of(self._group, f"{key}_mean")[slot] = full.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     def read(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
-        """Return (len(slots), nodes, width) float32 of one layer's q, k or v."""
+        """Return (len(slots), nodes, width) float32 of one layer's q, k or v on the run's grid."""
+        values = self.read_own(layer, tensor, slots)
+        if layer not in self._coarse:
+            return values
+        if layer not in self._maps:
+            rows, columns = self.attributes["grid"]
+            self._maps[layer] = grid_map(self._coarse[layer], (rows, columns))
+        return np.stack([self._maps[layer] @ image for image in values]) if len(slots) else values
+
+    def read_own(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
+        """Return (len(slots), nodes of the layer's own grid, width) float32 of one layer's q, k or v."""
         return self._read(f"layers/{layer}/{tensor}", slots)
+
+    def grid_of(self, layer: str) -> Grid | None:
+        """Return the own grid of a layer; None if it is the run's."""
+        return self._coarse.get(layer)
 
     def read_final(self, slots: Sequence[int]) -> np.ndarray:
         """Return (len(slots), nodes, width) float32 of the final features."""
         return self._read(FINAL, slots)
 
     def mean(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
-        """Return the mean vector (width,) float32 over all nodes of the given images, summed in float64."""
+        """Return the mean vector (width,) float32 over all nodes of the given images, summed in float64.
+
+        It is taken on the layer's own grid; resampling by a whole factor does not change it.
+        """
         total = np.zeros(self.layers[layer])
         for begin in range(0, len(slots), 1024):
             total += self._read(f"layers/{layer}/{tensor}_mean", slots[begin : begin + 1024]).sum(

@@ -23,6 +23,7 @@ def load_timm(
     weights: Path | None = None,
     *,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> VisionTransformerFeatures:
     """Load a timm vision transformer.
 
@@ -30,6 +31,7 @@ def load_timm(
         name: timm's name, with or without the tag of its weights (``vit_small_patch14_dinov2.lvd142m``).
         weights: a local checkpoint; without it the hub's.
         device: where the model runs.
+        dtype: type that it computes in.
 
     Raises:
         ModelError: timm has no such model, or it has no attention layers that can be read.
@@ -50,7 +52,7 @@ def load_timm(
     model = create(name)
     heads = config.classifier or ()
     fill(model, _in_timm_names(name, model, state, path), str(path), (heads,) if isinstance(heads, str) else heads)
-    return wrap(model, name, info, device=device)
+    return wrap(model, name, info, device=device, dtype=dtype)
 
 
 def create(name: str) -> nn.Module:
@@ -73,7 +75,12 @@ def create(name: str) -> nn.Module:
 
 
 def wrap(
-    model: nn.Module, name: str, weights: WeightsInfo, *, device: torch.device | str = "cpu"
+    model: nn.Module,
+    name: str,
+    weights: WeightsInfo,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> VisionTransformerFeatures:
     """Make a `VisionModel` of a timm model, with the channel statistics that timm has for it.
 
@@ -82,10 +89,17 @@ def wrap(
         name: timm's name.
         weights: where the weights came from.
         device: where the model runs.
+        dtype: type that it computes in.
     """
     config = _config(name)
     return VisionTransformerFeatures(
-        model, name=name, mean=tuple(config.mean), std=tuple(config.std), weights=weights, device=device
+        model,
+        name=name,
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        weights=weights,
+        device=device,
+        dtype=dtype,
     )
 
 

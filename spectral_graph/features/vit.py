@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from spectral_graph.errors import ModelError, WeightsError
 from spectral_graph.features.attention import TENSORS, AttentionTap, check_attention, reproduce
-from spectral_graph.features.layers import select_layers
+from spectral_graph.features.layers import last_layers, select_layers
 from spectral_graph.features.model import Extraction, LayerInfo, WeightsInfo
+from spectral_graph.features.request import check_request, grid_of, layer_grids, normalised
 
 
 class VisionTransformerFeatures:
@@ -43,6 +44,7 @@ class VisionTransformerFeatures:
         weights: WeightsInfo,
         note: str = "",
         device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Wrap a model that timm created, and prove its hooks.
 
@@ -54,6 +56,7 @@ class VisionTransformerFeatures:
             weights: where the weights came from.
             note: what a reader of scores must know.
             device: where the model shall run.
+            dtype: type that it shall compute in; the proof is made in float32.
 
         Raises:
             ModelError: it is no vision transformer, or its attention cannot be read.
@@ -66,14 +69,15 @@ class VisionTransformerFeatures:
         self.note = note
         self._model = cast(Any, model)
         self._blocks: list[Any] = [*attention_modules(model, name)]
+        self.patch = _patch_side(self._model.patch_embed, name)
         self.layers = tuple(
-            LayerInfo(f"blocks.{index}", index, module.num_heads, module.proj.in_features)
+            LayerInfo(f"blocks.{index}", index, module.num_heads, module.proj.in_features, self.patch)
             for index, module in enumerate(self._blocks)
         )
-        self.patch = _patch_side(self._model.patch_embed, name)
         self.width = int(self._model.num_features)
         model.eval().requires_grad_(False).to(device=device, dtype=torch.float32)
         self._prove()
+        model.to(dtype)
 
     @property
     def device(self) -> torch.device:
@@ -85,33 +89,32 @@ class VisionTransformerFeatures:
         """Return the layers that a text names, in the order of the model.
 
         Args:
-            spec: "all", "last:4", or a comma-separated list of "5", "5-11" (both ends included) and "blocks.5".
+            spec: see `spectral_graph.features.layers.select_layers`; "auto" names the last seven twelfths.
 
         Raises:
             ModelError: a part names no layer; the message lists what exists.
         """
-        return select_layers(self.layers, spec, self.name)
+        return select_layers(self.layers, spec, self.name, last_layers(self.layers))
 
-    def grid(self, height: int, width: int) -> tuple[int, int]:
+    def grid(self, height: int, width: int, layers: Sequence[LayerInfo] = ()) -> tuple[int, int]:
         """Return the rows and columns of patches of an image.
 
         Args:
             height: pixels.
             width: pixels.
+            layers: makes no difference, all layers have one grid.
 
         Raises:
             ModelError: the sides are no multiples of the patch.
         """
-        if height < self.patch or width < self.patch or height % self.patch or width % self.patch:
-            near = [max(1, round(side / self.patch)) * self.patch for side in (height, width)]
-            raise ModelError(
-                f"model {self.name}: the sides of an image of {height} x {width} pixels are no multiples of the patch, "
-                f"{self.patch} pixels; resize it, for instance to {near[0]} x {near[1]}"
-            )
-        return height // self.patch, width // self.patch
+        return grid_of(self.name, self.patch, layers, height, width)
 
     def extract(
-        self, pixels: Tensor, layers: Sequence[LayerInfo] = (), tensors: Collection[str] = TENSORS
+        self,
+        pixels: Tensor,
+        layers: Sequence[LayerInfo] = (),
+        tensors: Collection[str] = TENSORS,
+        ids: Sequence[str] = (),
     ) -> Extraction:
         """Run the model and copy q, k, v of some layers.
 
@@ -119,6 +122,7 @@ class VisionTransformerFeatures:
             pixels: (B, H, W, 3) uint8, red, green, blue; H and W multiples of `patch`.
             layers: layers of this model.
             tensors: subset of {"q", "k", "v"}.
+            ids: names of the images; they make no difference.
 
         Returns:
             The features, on the model's device.
@@ -126,16 +130,7 @@ class VisionTransformerFeatures:
         Raises:
             ModelError: the batch has another form, or a layer or tensor does not exist.
         """
-        unknown = sorted(set(tensors) - set(TENSORS))
-        if unknown:
-            raise ModelError(f"tensors {', '.join(unknown)} do not exist; choose from q, k, v")
-        foreign = [layer.name for layer in layers if layer not in self.layers]
-        if foreign:
-            raise ModelError(f"layers {', '.join(foreign)} are not layers of model {self.name}; use select_layers")
-        if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != torch.uint8 or pixels.shape[0] == 0:
-            raise ModelError(
-                f"pixels of shape {tuple(pixels.shape)} and type {pixels.dtype}: (B, H, W, 3) of torch.uint8 is needed"
-            )
+        check_request(self, pixels, layers, tensors, ids)
         grid = self.grid(pixels.shape[1], pixels.shape[2])
         skip = int(self._model.num_prefix_tokens)
         self._model.eval()
@@ -145,13 +140,17 @@ class VisionTransformerFeatures:
                 for layer in layers
             }
             tokens = self._final_tokens(pixels)
-        return Extraction({name: tap.values for name, tap in taps.items()}, tokens[:, skip:].clone(), grid)
+        return Extraction(
+            {name: tap.values for name, tap in taps.items()},
+            tokens[:, skip:].to(torch.float32, copy=True),
+            grid,
+            layer_grids(layers, pixels.shape[1], pixels.shape[2]),
+        )
 
     def _final_tokens(self, pixels: Tensor) -> Tensor:
         """Return all tokens (B, tokens, width) after the final norm."""
-        scaled = pixels.to(self.device).permute(0, 3, 1, 2).to(torch.float32) / 255
-        mean, std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        tokens: Tensor = self._model.forward_features((scaled - mean) / std)
+        dtype = next(self._model.parameters()).dtype
+        tokens: Tensor = self._model.forward_features(normalised(pixels, self.mean, self.std, self.device).to(dtype))
         # Models that pool by the average keep their final norm behind the pooling, as fc_norm.
         if isinstance(getattr(self._model, "norm", None), nn.Identity) and isinstance(
             getattr(self._model, "fc_norm", None), nn.Module

@@ -1,26 +1,51 @@
-"""Stage `extract`: photos to q, k, v of the chosen layers, in the feature store; resumes image group by image group."""
+"""Stage `extract`: photos to q, k, v of the chosen layers, in the feature store; resumes image group by image group.
+
+While the model works on one group of images, threads decode the next ones and another writes the features of the last:
+the model never waits for a disk that keeps up with it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from spectral_graph.config import RunConfig
 from spectral_graph.data.preprocess import Prepared, Preprocess, network_size, parse_size
 from spectral_graph.errors import DataError, FeatureError, ImageError
-from spectral_graph.features.model import LayerInfo, VisionModel, load_model
+from spectral_graph.features.batch_size import BUDGET, automatic_batch
+from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, load_model
+from spectral_graph.features.noise import Noise
+from spectral_graph.features.request import layer_grids
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.files import disk_full_in_words, require_space
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.stages.context import Context, ImageTable, KeptImage
 
 Outcome = dict[str, Any]
+Loaded = list[Prepared | ImageError]
+
+_AHEAD = 2
+"""Groups that are decoded, and groups that are written, while the model works on one."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is taken from the images."""
+
+    model: VisionModel
+    layers: tuple[LayerInfo, ...]
+    tensors: tuple[str, ...]
+    size: tuple[int, int]
+    grid: tuple[int, int]
 
 
 def extract(context: Context) -> None:
@@ -33,48 +58,69 @@ def extract(context: Context) -> None:
     config, run = context.config, context.run.path
     preprocess = Preprocess(config.preprocess, parse_size(config.size), config.resample)
     target = preprocess.target_size()
-    model = load_model(config.model, config.weights)
-    size = network_size(target, model.patch)
-    layers = model.select_layers(config.layers)
-    grid = model.grid(*size)
-    tensors = tuple(sorted({name for kind in config.kinds for name in TENSORS[kind]}))
-    store, outcomes = _open(context, layers, tensors, grid, model)
+    plan = _plan(config, target)
+    store, outcomes = _open(context, plan)
     log = run / "extract.jsonl"
-    groups = _groups(len(context.dataset.records), config.image_batch)
-    todo = [group for group in groups if not set(group) <= outcomes.keys()]
     total = len(context.dataset.records)
+    todo = [group for group in _groups(total, _batch(context, plan)) if not set(group) <= outcomes.keys()]
     done = total - sum(map(len, todo))
-    with context.reporter.track("extract", total, "images", done) as progress:
-        for group, prepared in _read_ahead(context, preprocess, size, todo):
-            found = _extract_group(context, model, layers, tensors, store, group, prepared)
+    pending: deque[tuple[range, Future[list[Outcome]]]] = deque()
+    with context.reporter.track("extract", total, "images", done) as progress, ThreadPoolExecutor(1) as writer:
+
+        def finish() -> None:
+            group, future = pending.popleft()
+            found = future.result()
             with disk_full_in_words(log), log.open("a") as file:
                 file.write("".join(json.dumps(outcome) + "\n" for outcome in found))
             outcomes.update({outcome["slot"]: outcome for outcome in found})
             progress.advance(len(group))
-    _finish(context, outcomes, grid, size, layers, model)
+
+        for group, loaded in _read_ahead(context, preprocess, plan.size, todo):
+            features = _features(context, plan, group, loaded)
+            pending.append((group, writer.submit(_write, context, plan, store, group, loaded, features)))
+            if len(pending) > _AHEAD:
+                finish()
+        while pending:
+            finish()
+    _finish(context, outcomes, plan)
     log.unlink(missing_ok=True)
 
 
-def _open(
-    context: Context,
-    layers: tuple[LayerInfo, ...],
-    tensors: tuple[str, ...],
-    grid: tuple[int, int],
-    model: VisionModel,
-) -> tuple[FeatureStore, dict[int, Outcome]]:
+def _plan(config: RunConfig, target: tuple[int, int]) -> _Plan:
+    model = load_model(
+        config.model,
+        config.weights,
+        dtype=getattr(torch, config.dtype),
+        noise=Noise.parse(config.timesteps, config.noise_seed),
+        prompt=config.prompt,
+    )
+    size = network_size(target, model.patch)
+    layers = model.select_layers(config.layers)
+    tensors = tuple(sorted({name for kind in config.kinds for name in TENSORS[kind]}))
+    return _Plan(model, layers, tensors, size, model.grid(*size, layers))
+
+
+def _batch(context: Context, plan: _Plan) -> int:
+    if context.config.image_batch != "auto":
+        return context.config.image_batch
+    batch = automatic_batch(plan.model, plan.size, plan.layers, plan.tensors, BUDGET)
+    context.reporter.note(f"extract: {batch} images in one forward pass")
+    return batch
+
+
+def _open(context: Context, plan: _Plan) -> tuple[FeatureStore, dict[int, Outcome]]:
     """Return the store and what an interrupted attempt has already done."""
-    run, slots, nodes = context.run.path, len(context.dataset.records), grid[0] * grid[1]
+    run, slots = context.run.path, len(context.dataset.records)
     log, path = run / "extract.jsonl", run / "features.zarr"
     outcomes = {outcome["slot"]: outcome for outcome in _read_log(log)}
     if outcomes:
         return FeatureStore.open(path), outcomes
-    widths = {layer.name: layer.dim for layer in layers}
-    final_width = model.extract(
-        torch.zeros((1, grid[0] * model.patch, grid[1] * model.patch, 3), dtype=torch.uint8), (), ()
-    ).final.shape[2]
-    needed = FeatureStore.bytes_needed(slots, nodes, sum(widths.values()), len(tensors), final_width)
-    require_space(run, needed, f"the feature store of {slots} images ({len(layers)} layers, {', '.join(tensors)})")
-    return FeatureStore.create(path, slots, nodes, widths, tensors, final_width), {}
+    widths = {layer.name: layer.dim for layer in plan.layers}
+    grids, width = layer_grids(plan.layers, *plan.size), plan.model.width
+    needed = FeatureStore.bytes_needed(slots, plan.grid, widths, len(plan.tensors), width, grids)
+    what = f"the feature store of {slots} images ({len(plan.layers)} layers, {', '.join(plan.tensors)})"
+    require_space(run, needed, what)
+    return FeatureStore.create(path, slots, plan.grid, widths, plan.tensors, width, grids), {}
 
 
 def _read_log(path: Path) -> Iterator[Outcome]:
@@ -94,8 +140,8 @@ def _groups(images: int, batch: int) -> list[range]:
 
 def _read_ahead(
     context: Context, preprocess: Preprocess, size: tuple[int, int], groups: list[range]
-) -> Iterator[tuple[range, list[Prepared | ImageError]]]:
-    """Yield each group with its images, decoding the next group while the model works on this one."""
+) -> Iterator[tuple[range, Loaded]]:
+    """Yield each group with its images, decoding the next groups while the model works on this one."""
 
     def read(slot: int) -> Prepared | ImageError:
         try:
@@ -103,39 +149,45 @@ def _read_ahead(
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(2) as pool:
-        ahead = [[pool.submit(read, slot) for slot in group] for group in groups[:1]]
-        for index, group in enumerate(groups):
-            if index + 1 < len(groups):
-                ahead.append([pool.submit(read, slot) for slot in groups[index + 1]])
-            yield group, [future.result() for future in ahead.pop(0)]
+    with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
+        ahead: deque[list[Future[Prepared | ImageError]]] = deque()
+        coming = iter(groups)
+        for group in groups:
+            while len(ahead) <= _AHEAD and (later := next(coming, None)) is not None:
+                ahead.append([pool.submit(read, slot) for slot in later])
+            yield group, [future.result() for future in ahead.popleft()]
 
 
-def _extract_group(
-    context: Context,
-    model: VisionModel,
-    layers: tuple[LayerInfo, ...],
-    tensors: tuple[str, ...],
-    store: FeatureStore,
-    group: range,
-    prepared: list[Prepared | ImageError],
+def _features(context: Context, plan: _Plan, group: range, loaded: Loaded) -> Extraction | None:
+    """Run the model on the readable images of a group."""
+    good = [(slot, image) for slot, image in zip(group, loaded, strict=True) if isinstance(image, Prepared)]
+    if not good:
+        return None
+    pixels = torch.from_numpy(np.stack([image.pixels for _, image in good]))
+    ids = [context.dataset.records[slot].id for slot, _ in good]
+    return plan.model.extract(pixels, plan.layers, plan.tensors, ids)
+
+
+def _write(
+    context: Context, plan: _Plan, store: FeatureStore, group: range, loaded: Loaded, features: Extraction | None
 ) -> list[Outcome]:
+    """Store the features of a group, and tell what became of each image."""
     outcomes: list[Outcome] = []
-    good = [(slot, image) for slot, image in zip(group, prepared, strict=True) if isinstance(image, Prepared)]
-    if good:
-        pixels = torch.from_numpy(np.stack([image.pixels for _, image in good]))
-        features = model.extract(pixels, layers, tensors)
-    for slot, image in zip(group, prepared, strict=True):
+    row = 0
+    for slot, image in zip(group, loaded, strict=True):
         record = context.dataset.records[slot]
-        if isinstance(image, ImageError):
+        if isinstance(image, ImageError) or features is None:
+            assert isinstance(image, ImageError)
             outcomes.append(_skip(context, slot, record.id, image))
             continue
-        row = [s for s, _ in good].index(slot)
         values = {
-            layer.name: {name: features.layers[layer.name][name][row].numpy() for name in tensors} for layer in layers
+            layer.name: {name: features.layers[layer.name][name][row].cpu().numpy() for name in plan.tensors}
+            for layer in plan.layers
         }
+        final = features.final[row].cpu().numpy()
+        row += 1
         try:
-            store.write(slot, values, features.final[row].numpy())
+            store.write(slot, values, final)
         except FeatureError as error:
             outcomes.append(_skip(context, slot, record.id, error))
             continue
@@ -150,14 +202,7 @@ def _skip(context: Context, slot: int, identity: str, error: ImageError | Featur
     return {"slot": slot, "id": identity, "skipped": str(error)}
 
 
-def _finish(
-    context: Context,
-    outcomes: dict[int, Outcome],
-    grid: tuple[int, int],
-    size: tuple[int, int],
-    layers: tuple[LayerInfo, ...],
-    model: VisionModel,
-) -> None:
+def _finish(context: Context, outcomes: dict[int, Outcome], plan: _Plan) -> None:
     ordered = [outcomes[slot] for slot in sorted(outcomes)]
     kept = tuple(KeptImage(o["id"], o["slot"], tuple(o["box"]), tuple(o["source_size"])) for o in ordered if "box" in o)
     skipped = tuple((o["id"], o["skipped"]) for o in ordered if "skipped" in o)
@@ -166,6 +211,6 @@ def _finish(
             f"none of the {len(ordered)} images of {context.dataset.name} could be used; "
             f"the first: {skipped[0][1] if skipped else 'there is none'}"
         )
-    about = {"name": model.name, "weights": asdict(model.weights), "note": model.note}
-    names = tuple(layer.name for layer in layers)
-    ImageTable(grid, size, names, kept, skipped, about).save(context.run.path / "images.json")
+    about = {"name": plan.model.name, "weights": asdict(plan.model.weights), "note": plan.model.note}
+    names = tuple(layer.name for layer in plan.layers)
+    ImageTable(plan.grid, plan.size, names, kept, skipped, about).save(context.run.path / "images.json")

@@ -10,7 +10,7 @@ from spectral_graph.errors import ModelError
 from spectral_graph.features.layers import select_layers
 from spectral_graph.features.model import LayerInfo
 
-LAYERS = tuple(LayerInfo(f"blocks.{index}", index, 3, 12) for index in range(12))
+LAYERS = tuple(LayerInfo(f"blocks.{index}", index, 3, 12, 16) for index in range(12))
 
 
 def indices(spec: str) -> list[int]:

@@ -50,7 +50,7 @@ def tiny() -> VisionTransformerFeatures:
 def test_describes_itself(tiny: VisionTransformerFeatures) -> None:
     model: VisionModel = tiny
     assert model.patch == 16
-    assert model.layers == tuple(LayerInfo(f"blocks.{index}", index, 3, 192) for index in range(3))
+    assert model.layers == tuple(LayerInfo(f"blocks.{index}", index, 3, 192, 16) for index in range(3))
     assert model.mean == model.std == (0.5, 0.5, 0.5)
     assert (model.weights, model.note, tiny.width) == (RANDOM, "", 192)
     assert model.select_layers("last:1") == (tiny.layers[2],)
@@ -182,7 +182,7 @@ def test_bad_pixels_are_refused(tiny: VisionTransformerFeatures, pixels: torch.T
 
 def test_foreign_layers_and_tensors_are_refused(tiny: VisionTransformerFeatures) -> None:
     with pytest.raises(ModelError, match=r"blocks\.9"):
-        tiny.extract(photo(1, 32, 32), [LayerInfo("blocks.9", 9, 3, 192)], {"v"})
+        tiny.extract(photo(1, 32, 32), [LayerInfo("blocks.9", 9, 3, 192, 16)], {"v"})
     with pytest.raises(ModelError, match=r"w.*q, k, v"):
         tiny.extract(photo(1, 32, 32), tiny.layers, {"w", "v"})
 
@@ -230,6 +230,7 @@ def test_weights_with_nan_are_refused() -> None:
 
 
 def test_importing_the_package_does_not_import_timm() -> None:
-    code = "import sys, spectral_graph.features; print({'timm', 'onnx', 'huggingface_hub'} & set(sys.modules))"
+    heavy = {"timm", "onnx", "huggingface_hub", "transformers", "diffusers"}
+    code = f"import sys, spectral_graph.features; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,0 +1,111 @@
+"""Loading a vision transformer of the `transformers` library from a folder or from the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spectral_graph.errors import ModelError, WeightsError
+from spectral_graph.features.packages import require, silent
+from spectral_graph.features.snapshot import open_folder
+from spectral_graph.features.token_vit import TokenTransformerFeatures
+from spectral_graph.files import read_json
+
+_PATTERNS = ("*.json", "model*.safetensors", "pytorch_model*.bin")
+_MARKER = "config.json"
+
+_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+
+# model_type of the configuration -> class of the vision part, and channel statistics where the folder has none.
+_CLASSES: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+    "vit": ("ViTModel", _HALF),
+    "deit": ("DeiTModel", _IMAGENET),
+    "dinov2": ("Dinov2Model", _IMAGENET),
+    "dinov2_with_registers": ("Dinov2WithRegistersModel", _IMAGENET),
+    "dinov3_vit": ("DINOv3ViTModel", _IMAGENET),
+    "vit_mae": ("ViTMAEModel", _IMAGENET),
+    "clip": ("CLIPVisionModel", _CLIP),
+    "clip_vision_model": ("CLIPVisionModel", _CLIP),
+    "siglip": ("SiglipVisionModel", _HALF),
+    "siglip_vision_model": ("SiglipVisionModel", _HALF),
+    "ijepa": ("IJepaModel", _IMAGENET),
+}
+
+
+def load_transformers(
+    name: str,
+    place: str,
+    weights: Path | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> TokenTransformerFeatures:
+    """Load a vision transformer of the transformers library.
+
+    Args:
+        name: name on the command line.
+        place: hub repository, with or without ``@REVISION``, or a local folder.
+        weights: a local folder that goes before `place`.
+        device: where the model runs.
+        dtype: type that it computes in.
+
+    Raises:
+        ModelError: the library is missing, the model is no vision transformer that is known here, or it cannot be read.
+        WeightsError: the weights are missing, out of reach, damaged or incomplete.
+    """
+    (transformers,) = require(name, "transformers")
+    folder, info = open_folder(name, place, weights, _MARKER, _PATTERNS)
+    kind = str(read_json(folder / _MARKER).get("model_type"))
+    if kind not in _CLASSES:
+        raise ModelError(
+            f"model {name}: {folder / _MARKER} is of the model_type {kind!r}; "
+            f"these can be read: {', '.join(sorted(_CLASSES))}"
+        )
+    class_name, statistics = _CLASSES[kind]
+    builder = getattr(transformers, class_name, None)
+    if builder is None:
+        raise ModelError(
+            f"model {name}: transformers {transformers.__version__} has no {class_name}; "
+            "run: pip install --upgrade transformers"
+        )
+    model = _read(transformers, builder, folder, name)
+    mean, std = _statistics(folder, statistics)
+    return TokenTransformerFeatures(model, name=name, mean=mean, std=std, weights=info, device=device, dtype=dtype)
+
+
+def _read(transformers: Any, builder: Any, folder: Path, name: str) -> Any:
+    try:
+        with silent(transformers):
+            model, report = builder.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                attn_implementation="sdpa",
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:  # the library raises many kinds on damaged files
+        raise WeightsError(
+            f"model {name}: the folder {folder} cannot be read: {str(error).partition(chr(10))[0]}; get it again"
+        ) from error
+    # The pooler stands behind the patch tokens and is not used; many checkpoints have none.
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise WeightsError(
+            f"model {name}: the weights in {folder} lack {len(missing)} tensors of {type(model).__name__}: "
+            f"{', '.join(missing[:3])}; name the model that they were made for with --model"
+        )
+    return model
+
+
+def _statistics(
+    folder: Path, default: tuple[tuple[float, ...], tuple[float, ...]]
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Return channel means and standard deviations: of the folder's preprocessor, or of the family."""
+    file = folder / "preprocessor_config.json"
+    found = read_json(file) if file.is_file() else {}
+    mean, std = found.get("image_mean") or default[0], found.get("image_std") or default[1]
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
