@@ -8,7 +8,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from spectral_graph.errors import FeatureError, GraphError
+from spectral_graph.errors import FeatureError
+from spectral_graph.graph.hubs import balance
+from spectral_graph.graph.lists import Lists
+from spectral_graph.graph.selection import Selection
+from spectral_graph.graph.symmetrise import row_sums, scaled
 from spectral_graph.ops import csr_symmetrise, topc_affinity
 
 Kind = Literal["vv", "qk", "kk"]
@@ -25,48 +29,76 @@ class Affinity:
         indices: (nnz,) int32, ascending within a row.
         values: (nnz,) float32, each above 0.
         degree: (n,) float32, row sums of A.
-        short_rows: nodes for which fewer than c_intra + c_inter neighbours passed the threshold.
-        largest_in_degree: of the selection B: how many nodes chose the most chosen node.
+        in_degree: (n,) int32: how many nodes chose each node.
+        short_rows: nodes with fewer than c_intra + c_inter neighbours.
     """
 
-    indptr: torch.Tensor
-    indices: torch.Tensor
-    values: torch.Tensor
-    degree: torch.Tensor
+    indptr: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+    degree: np.ndarray
+    in_degree: np.ndarray
     short_rows: int
-    largest_in_degree: int
 
 
 def unit_rows(vectors: torch.Tensor, mean: torch.Tensor | None) -> torch.Tensor:
     """Return rows (n, d) float32 scaled to unit length, after subtracting `mean` (d,) if given; zero rows stay zero."""
-    rows = vectors if mean is None else vectors - mean
+    rows = vectors.clone() if mean is None else vectors - mean
     norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return rows / norm.clamp_min(torch.finfo(rows.dtype).tiny)
+    return rows.div_(norm.clamp_min_(torch.finfo(rows.dtype).tiny))
+
+
+def nearest(
+    query: torch.Tensor,
+    key: torch.Tensor | None,
+    image_ptr: torch.Tensor,
+    counts: tuple[int, int],
+    threshold: float,
+    query_mean: torch.Tensor | None = None,
+    key_mean: torch.Tensor | None = None,
+) -> Lists:
+    """Return the nearest nodes of every node of a few images by cosine, exactly.
+
+    Args:
+        query: (n, d) float32, one row a node.
+        key: (n, d) float32; None where query and key are the same (V-V, K-K), which saves half of the products.
+        image_ptr: (images + 1,) int64; image i owns the rows image_ptr[i] to image_ptr[i + 1].
+        counts: neighbours inside the own image, and in the others.
+        threshold: cosines below are dropped.
+        query_mean: subtracted before normalising (centring); None for none.
+        key_mean: the same for keys.
+
+    Raises:
+        FeatureError: NaN or infinity in the vectors.
+    """
+    for name, vectors in (("query", query), ("key", key)):
+        # A sum that is finite has finite terms, and takes no memory; one that is not may only have overflown.
+        if vectors is not None and not bool(vectors.sum().isfinite()) and not bool(vectors.isfinite().all()):
+            row = int((~torch.isfinite(vectors)).any(dim=1).nonzero()[0])
+            raise FeatureError(f"{name} vector of node {row} holds NaN or infinity; leave its image out")
+    left = unit_rows(query, query_mean)
+    right = left if key is None else unit_rows(key, key_mean)
+    found = topc_affinity(left, right, image_ptr, *counts, threshold, symmetric=key is None)
+    return Lists(*(part.numpy() for part in found))
 
 
 def build_affinity(
     query: torch.Tensor,
     key: torch.Tensor | None,
     image_ptr: torch.Tensor,
-    c_intra: int,
-    c_inter: int,
-    threshold: float,
+    selection: Selection,
     query_mean: torch.Tensor | None = None,
     key_mean: torch.Tensor | None = None,
-    sharpen: float = 1.0,
 ) -> Affinity:
     """Build the affinity graph of the nodes of a few images.
 
     Args:
         query: (n, d) float32, one row a node.
-        key: (n, d) float32; None where query and key are the same (V-V, K-K), which saves half of the products.
+        key: (n, d) float32; None where query and key are the same (V-V, K-K).
         image_ptr: (images + 1,) int64; image i owns the rows image_ptr[i] to image_ptr[i + 1].
-        c_intra: neighbours inside the own image.
-        c_inter: neighbours in other images.
-        threshold: cosines below are dropped.
+        selection: which affinities become edges.
         query_mean: subtracted before normalising (centring); None for none.
         key_mean: the same for keys.
-        sharpen: exponent of the kept cosines; above 1, near neighbours count more than far ones.
 
     Returns:
         The symmetric graph. Nodes without a neighbour have an empty row and degree 0.
@@ -75,32 +107,37 @@ def build_affinity(
         FeatureError: NaN or infinity in the vectors.
         GraphError: c_intra exceeds the nodes of the largest image, or c_inter the nodes of the others.
     """
-    sizes = image_ptr.diff()
-    largest, total = int(sizes.max()), int(image_ptr[-1])
-    if c_intra > largest - 1:
-        raise GraphError(
-            f"c_intra is {c_intra}, but an image has {largest} nodes, so a node has at most {largest - 1} neighbours "
-            "in it; lower --c-intra"
-        )
-    if len(sizes) > 1 and c_inter > total - int(sizes.min()):
-        raise GraphError(
-            f"c_inter is {c_inter}, but the other images of the mini-batch have {total - int(sizes.min())} nodes; "
-            "lower --c-inter or raise --batch"
-        )
-    for name, vectors in (("query", query), ("key", key)):
-        if vectors is not None and not bool(torch.isfinite(vectors).all()):
-            row = int((~torch.isfinite(vectors)).any(dim=1).nonzero()[0])
-            raise FeatureError(f"{name} vector of node {row} holds NaN or infinity; leave its image out")
-    left = unit_rows(query, query_mean)
-    right = left if key is None else unit_rows(key, key_mean)
-    indptr, indices, values = topc_affinity(
-        left, right, image_ptr, c_intra, c_inter if len(sizes) > 1 else 0, threshold, symmetric=key is None
+    sizes = image_ptr.diff().numpy()
+    images, nodes = len(sizes), int(image_ptr[-1])
+    selection.require_room(sizes, "the mini-batch", " or raise --batch")
+    intra, inter = selection.candidates
+    counts = (intra, inter if images > 1 else 0)
+    lists = nearest(query, key, image_ptr, counts, selection.threshold, query_mean, key_mean)
+    if selection.hubs == "csls":
+        image_of = np.repeat(np.arange(images), sizes)
+        known = lists if key is None else lists.transpose(nodes)
+        scales = selection.scales(known, _own(known, image_of))
+        lists = selection.choose(lists, _own(lists, image_of), scales)
+    lists = selection.weigh(lists)
+    if selection.hubs == "cap":
+        lists = selection.cap(lists.transpose(nodes), images).transpose(nodes)
+    elif selection.hubs == "mutual":
+        lists = selection.mutual(lists, lists.transpose(nodes), nodes)
+    symmetric = csr_symmetrise(*lists.tensors(), nodes)
+    indptr, indices, values, degree = (part.numpy() for part in symmetric)
+    if selection.hubs == "sinkhorn":
+        graph = Lists(indptr, indices, values)
+        graph = scaled(graph, 0, balance(graph.matrix(nodes).astype(np.float64).dot, degree))
+        values, degree = graph.values, row_sums(graph)
+    return Affinity(
+        indptr=indptr,
+        indices=indices,
+        values=values,
+        degree=degree,
+        in_degree=np.bincount(lists.indices, minlength=nodes).astype(np.int32),
+        short_rows=int((lists.counts < selection.wanted(images)).sum()),
     )
-    wanted = c_intra + (c_inter if len(sizes) > 1 else 0)
-    short = int((indptr.diff() < wanted).sum())
-    in_degree = int(np.bincount(indices.numpy(), minlength=1).max()) if len(indices) else 0
-    if sharpen != 1:
-        # In float64, so that the rounding of the power cannot depend on how the work is split.
-        values = values.double().pow(sharpen).float()
-    indptr, indices, values, degree = csr_symmetrise(indptr, indices, values, total)
-    return Affinity(indptr, indices, values, degree, short, in_degree)
+
+
+def _own(lists: Lists, image_of: np.ndarray) -> np.ndarray:
+    return image_of[lists.row_of_entry] == image_of[lists.indices]

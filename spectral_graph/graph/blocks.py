@@ -2,16 +2,19 @@
 
     graph.zarr/                       attrs "spectral_graph": format, kind, scope, c_intra, ...
       blocks/<layer>/<id>/            anndata "csr_matrix" 0.1.0: data f4, indices i4, indptr i8
-                                      beside it: rows (global node ids, i8), degree (f4); attrs "facts"
+                                      beside it: rows (global node ids, i8), columns (the same of the columns, where
+                                      they are not the rows), degree (f4), in_degree (i4); attrs "facts"
       merged/<normalisation>/<id>/    the mean over layers of the normalised graphs, the same layout
 
-A block is written under a hidden name and renamed, so a reader sees all of it or nothing.
+Scope `batch`: a block is square, over the nodes of one mini-batch. Scope `dataset`: a block holds a contiguous range of
+rows of one N x N graph. A block is written under a hidden name and renamed, so a reader sees all of it or nothing.
 `docs/format.md` states the format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,15 +32,17 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Block:
-    """A square CSR block over the nodes `rows`.
+    """A CSR block: square over the nodes `rows`, or `rows` against `columns`.
 
     Attributes:
-        rows: (n,) int64 global node ids of its rows and columns, ascending.
+        rows: (n,) int64 global node ids of its rows, ascending.
         indptr: (n + 1,) int64.
-        indices: (nnz,) int32, columns inside the block.
+        indices: (nnz,) int32, places in `columns`, or in `rows` where there are no `columns`; ascending in each row.
         values: (nnz,) float32.
         degree: (n,) float32 row sums of the affinity, or None for merged blocks.
         facts: what is known about the block.
+        columns: (m,) int64 global node ids of its columns, ascending; None where they are the rows.
+        in_degree: (n,) int32, how many nodes of the graph chose each row's node, or None for merged blocks.
     """
 
     rows: np.ndarray
@@ -46,6 +51,18 @@ class Block:
     values: np.ndarray
     degree: np.ndarray | None
     facts: Mapping[str, Any]
+    columns: np.ndarray | None = None
+    in_degree: np.ndarray | None = None
+
+    @property
+    def column_ids(self) -> np.ndarray:
+        """Global node ids of the columns, ascending."""
+        return self.rows if self.columns is None else self.columns
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.rows), len(self.column_ids)
 
 
 class GraphStore:
@@ -107,12 +124,11 @@ class GraphStore:
             try:
                 remove(aside)
                 group = zarr.open_group(aside, mode="w", zarr_format=3)
-                n = len(block.rows)
                 group.attrs.update(
                     {
                         "encoding-type": "csr_matrix",
                         "encoding-version": "0.1.0",
-                        "shape": [n, n],
+                        "shape": list(block.shape),
                         "facts": dict(block.facts),
                     }
                 )
@@ -122,8 +138,12 @@ class GraphStore:
                     "indptr": block.indptr.astype(np.int64, copy=False),
                     "rows": block.rows.astype(np.int64, copy=False),
                 }
+                if block.columns is not None:
+                    arrays["columns"] = block.columns.astype(np.int64, copy=False)
                 if block.degree is not None:
                     arrays["degree"] = block.degree.astype(np.float32, copy=False)
+                if block.in_degree is not None:
+                    arrays["in_degree"] = block.in_degree.astype(np.int32, copy=False)
                 for key, value in arrays.items():
                     array = group.create_array(
                         key,
@@ -146,16 +166,47 @@ class GraphStore:
         Raises:
             FormatError: it is missing or damaged; the message names it.
         """
-        try:
+        with self._damage_in_words(name):
             group = zarr.open_group(self.path / name, mode="r")
             part: dict[str, Any] = {key: array[...] for key, array in group.arrays()}
-            n = int(group.attrs["shape"][0])  # type: ignore[index,arg-type]
+            shape: Any = group.attrs["shape"]
             facts: Any = group.attrs["facts"]
-            block = Block(part["rows"], part["indptr"], part["indices"], part["data"], part.get("degree"), facts)
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
-        _check(block, n, f"{self.path}/{name}")
+            block = Block(
+                part["rows"],
+                part["indptr"],
+                part["indices"],
+                part["data"],
+                part.get("degree"),
+                facts,
+                part.get("columns"),
+                part.get("in_degree"),
+            )
+        problem = _problem(block, tuple(shape), self.attributes.get("nodes"))
+        if problem:
+            raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with --force graph")
         return block
+
+    def read_degrees(self, layer: str) -> np.ndarray:
+        """Return the degrees (nodes,) float32 of one layer of scope `dataset`, where each node is in one block.
+
+        Raises:
+            FormatError: a block is damaged; the message names it.
+        """
+        degrees = np.zeros(int(self.attributes["nodes"]), np.float32)
+        for name in self.names(f"blocks/{layer}"):
+            with self._damage_in_words(name):
+                group = zarr.open_group(self.path / name, mode="r")
+                rows: Any = group["rows"]
+                values: Any = group["degree"]
+                degrees[rows[...]] = values[...]
+        return degrees
+
+    @contextmanager
+    def _damage_in_words(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, KeyError, ValueError, IndexError) as error:
+            raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
 
     def _make_parents(self, name: str) -> None:
         group = zarr.open_group(self.path, mode="a", zarr_format=3)
@@ -163,15 +214,26 @@ class GraphStore:
             group = group.require_group(part)
 
 
-def _check(block: Block, n: int, where: str) -> None:
-    """Refuse a block whose parts contradict each other, so that no kernel reads outside of it."""
-    nnz = len(block.values)
-    problem = ""
-    if len(block.rows) != n or len(block.indptr) != n + 1 or len(block.indices) != nnz:
-        problem = "its arrays do not fit together"
-    elif block.indptr[0] != 0 or block.indptr[-1] != nnz or bool((np.diff(block.indptr) < 0).any()):
-        problem = "indptr is not ascending from 0 to the number of stored values"
-    elif nnz and (int(block.indices.min()) < 0 or int(block.indices.max()) >= n):
-        problem = f"a column lies outside 0..{n - 1}"
-    if problem:
-        raise FormatError(f"{where}: damaged block ({problem}); recompute with --force graph")
+def local_columns(indices: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns that occur, ascending (m,) int64, and the place of each of `indices` among them, int32."""
+    used = np.zeros(nodes, bool)
+    used[indices] = True
+    place = np.cumsum(used, dtype=np.int32)
+    place -= 1
+    return np.flatnonzero(used), place[indices]
+
+
+def _problem(block: Block, shape: tuple[int, ...], nodes: int | None) -> str:
+    """Say where the parts of a block contradict each other, so that no kernel reads outside of it; "" if nowhere."""
+    nnz, (n, m) = len(block.values), block.shape
+    if shape != (n, m) or len(block.indptr) != n + 1 or len(block.indices) != nnz:
+        return "its arrays do not fit together"
+    if block.indptr[0] != 0 or block.indptr[-1] != nnz or bool((np.diff(block.indptr) < 0).any()):
+        return "indptr is not ascending from 0 to the number of stored values"
+    if nnz and (int(block.indices.min()) < 0 or int(block.indices.max()) >= m):
+        return f"a column lies outside 0..{m - 1}"
+    for name, ids in (("rows", block.rows), ("columns", block.column_ids)):
+        outside = len(ids) and (ids[0] < 0 or (nodes is not None and ids[-1] >= nodes))
+        if outside or bool((np.diff(ids) <= 0).any()):
+            return f"{name} is not ascending within the nodes of the graph"
+    return ""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from spectral_graph.graph.blocks import Block
 
+QUANTILES = (0.5, 0.9, 0.99)
+
 
 class GraphFacts:
-    """Gathers facts over the blocks of one layer, or of all layers.
+    """Gathers facts over the blocks of one layer; those of several layers are joined with `include`.
+
+    Memory: two numbers a node, and one block.
 
     Args:
         nodes: number of nodes of the whole graph.
@@ -21,42 +25,76 @@ class GraphFacts:
     def __init__(self, nodes: int) -> None:
         self.nodes = nodes
         self.weight = 0.0
-        self.edges = self.short_rows = self.largest_in_degree = self.blocks = self.rows = 0
+        self.edges = self.short_rows = self.blocks = self.rows = 0
+        self.recall = 1.0
+        self._chosen = np.zeros(1, np.int64)
         self._component = np.arange(nodes)
         self._touched = np.zeros(nodes, bool)
 
     def add(self, block: Block) -> None:
         """Count one block."""
+        assert block.in_degree is not None
         self.blocks += 1
         self.edges += len(block.values)
         self.weight += float(block.values.sum(dtype=np.float64))
         self.rows += len(block.rows)
         self.short_rows += int(block.facts["short_rows"])
-        self.largest_in_degree = max(self.largest_in_degree, int(block.facts["largest_in_degree"]))
+        self.recall = min(self.recall, float(block.facts["recall"]))
+        self._chosen = _sum(self._chosen, np.bincount(block.in_degree, minlength=1))
         self._touched[block.rows[np.diff(block.indptr) > 0]] = True
-        self._join(block)
+        self._join_block(block)
 
-    def _join(self, block: Block) -> None:
-        n = len(block.rows)
-        graph = csr_matrix((np.ones(len(block.values), bool), block.indices, block.indptr), shape=(n, n))
-        count, inner = connected_components(graph, directed=False)
-        # Old components and the block's components are the two sides of a bipartite graph; nodes are its edges.
-        labels, old = np.unique(self._component[block.rows], return_inverse=True)
-        side = len(labels)
-        pairs = coo_matrix((np.ones(n, bool), (old, side + inner)), shape=(side + count,) * 2)
-        _, joined = connected_components(pairs, directed=False)
+    def include(self, other: GraphFacts) -> None:
+        """Count all blocks that `other`, facts over the same nodes, has counted."""
+        self.blocks += other.blocks
+        self.edges += other.edges
+        self.weight += other.weight
+        self.rows += other.rows
+        self.short_rows += other.short_rows
+        self.recall = min(self.recall, other.recall)
+        self._chosen = _sum(self._chosen, other._chosen)
+        self._touched |= other._touched
+        self._join(np.arange(self.nodes), other._component)
+
+    def _join_block(self, block: Block) -> None:
+        columns, counts, starts = block.column_ids, np.diff(block.indptr), block.indptr[:-1]
+        # The first two edges of each row join nearly everything, so that hardly any of the others is left to look at.
+        for place in (0, 1):
+            has = counts > place
+            self._join(block.rows[has], columns[block.indices[starts[has] + place]])
+        left = np.repeat(self._component[block.rows], counts)
+        right = self._component[columns][block.indices]
+        apart = left != right
+        self._join(left[apart], right[apart])
+
+    def _join(self, a: np.ndarray, b: np.ndarray) -> None:
+        """Make one component of those of the nodes a[k] and b[k], for each k; its name is its lowest node."""
+        ends = self._component[a], self._component[b]
+        apart = ends[0] != ends[1]
+        if not apart.any():
+            return
+        labels, place = np.unique(np.concatenate([end[apart] for end in ends]), return_inverse=True)
+        left, right = np.split(place, 2)
+        edges = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(len(labels),) * 2)
+        _, joined = connected_components(edges, directed=False)
         lowest = np.full(joined.max() + 1, self.nodes)
-        np.minimum.at(lowest, joined[:side], labels)
+        np.minimum.at(lowest, joined, labels)
         lookup = np.arange(self.nodes)
-        lookup[labels] = lowest[joined[:side]]
+        lookup[labels] = lowest[joined]
         self._component = lookup[self._component]
 
     def summary(self) -> dict[str, Any]:
         """Return the facts as plain numbers.
 
-        stored_edges counts entries of the symmetric matrices (each undirected edge twice); isolated nodes have no
-        edge in any block; mean_degree is the mean row sum over the blocks; each isolated node is a component.
+        stored_edges counts entries of the symmetric matrices (each undirected edge twice); isolated nodes have no edge
+        in any block; mean_degree is the mean row sum over the blocks; each isolated node is a component. The
+        in-degrees are those of the selection, before it is made symmetric, one for each row of each block; a quantile
+        is the least in-degree that at least that share of the rows does not exceed. recall is that of the neighbour
+        search, measured on a sample; of several layers the least.
         """
+        sizes = np.bincount(self._component, minlength=1)
+        below = np.cumsum(self._chosen)
+        quantiles = {str(q): int(np.searchsorted(below, q * below[-1])) for q in QUANTILES}
         return {
             "nodes": self.nodes,
             "blocks": self.blocks,
@@ -64,6 +102,18 @@ class GraphFacts:
             "mean_degree": self.weight / self.rows if self.rows else 0.0,
             "isolated_nodes": int(self.nodes - self._touched.sum()),
             "rows_with_fewer_neighbours": self.short_rows,
-            "largest_in_degree": self.largest_in_degree,
-            "components": len(np.unique(self._component)),
+            "share_with_fewer_neighbours": self.short_rows / self.rows if self.rows else 0.0,
+            "in_degree_quantiles": quantiles,
+            "largest_in_degree": len(self._chosen) - 1,
+            "components": int((sizes > 0).sum()),
+            "largest_component": int(sizes.max()),
+            "recall": self.recall,
         }
+
+
+def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the sum of two histograms, as long as the longer one."""
+    total = np.zeros(max(len(a), len(b)), np.int64)
+    total[: len(a)] += a
+    total[: len(b)] += b
+    return total

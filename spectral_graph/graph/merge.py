@@ -1,4 +1,4 @@
-"""All layers of a mini-batch merged into one sparse symmetric operator (finding 2 of the design)."""
+"""The graphs of all layers merged into one sparse symmetric operator (finding 2 of the design)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from spectral_graph.graph.blocks import Block
+from spectral_graph.graph.blocks import Block, local_columns
 
 Normalisation = Literal["symmetric", "random_walk"]
 
@@ -21,40 +21,62 @@ def inverse_degree(degree: np.ndarray, power: float = 1.0) -> np.ndarray:
     return out
 
 
-def normalise(block: Block, normalisation: Normalisation) -> np.ndarray:
-    """Return the stored values (nnz,) float64 of the normalised graph.
+def normalise(block: Block, normalisation: Normalisation, column_degree: np.ndarray | None = None) -> np.ndarray:
+    """Return the stored values (nnz,) float64 of the normalised graph; a value and its mirror image have equal bits.
 
     symmetric: D^-1/2 A D^-1/2 (normalised cut, spectrum within [-1, 1]).
     random_walk: (D^-1 A + A D^-1) / 2, the symmetric part of the random walk matrix of Eqn. 3: it has the same
     quadratic form u^T D^-1 A u.
-    """
-    assert block.degree is not None
-    rows = np.repeat(np.arange(len(block.rows)), np.diff(block.indptr))
-    if normalisation == "symmetric":
-        scale = inverse_degree(block.degree, 0.5)
-        return block.values * scale[rows] * scale[block.indices]
-    scale = inverse_degree(block.degree)
-    return block.values * (0.5 * (scale[rows] + scale[block.indices]))
-
-
-def merge_layers(blocks: Sequence[Block], normalisation: Normalisation) -> Block:
-    """Return the mean over layers of the normalised graphs of one mini-batch.
 
     Args:
-        blocks: one block a layer, all over the same nodes.
+        block: rows of A.
+        normalisation: which of both.
+        column_degree: degrees of the block's columns; None where they are its rows.
+    """
+    assert block.degree is not None
+    symmetric = normalisation == "symmetric"
+    power = 0.5 if symmetric else 1.0
+    by_row = inverse_degree(block.degree, power)
+    by_column = by_row if column_degree is None else inverse_degree(column_degree, power)
+    scale = np.repeat(by_row, np.diff(block.indptr))
+    if symmetric:
+        scale *= by_column[block.indices]
+    else:
+        scale += by_column[block.indices]
+        scale *= 0.5
+    scale *= block.values
+    return scale
+
+
+def merge_layers(
+    blocks: Sequence[Block], normalisation: Normalisation, degrees: Sequence[np.ndarray] | None = None
+) -> Block:
+    """Return the mean over layers of the normalised graphs of one mini-batch, or of one range of rows.
+
+    Args:
+        blocks: one block a layer, all over the same rows.
         normalisation: see `normalise`.
+        degrees: of blocks with columns of their own, the degrees (nodes,) of all nodes, one array a layer.
     """
     first = blocks[0]
     n = len(first.rows)
-    total = csr_matrix((n, n))
-    for block in blocks:
-        total = total + csr_matrix((normalise(block, normalisation), block.indices, block.indptr), shape=(n, n))
+    width = n if degrees is None else len(degrees[0])
+    total = csr_matrix((n, width))
+    for layer, block in enumerate(blocks):
+        indices, column_degree = block.indices, None
+        if degrees is not None:
+            columns = block.column_ids
+            indices, column_degree = columns.astype(np.int32)[block.indices], degrees[layer][columns]
+        values = normalise(block, normalisation, column_degree)
+        total = total + csr_matrix((values, indices, block.indptr), shape=(n, width))
     total.sort_indices()
+    places = (None, total.indices) if degrees is None else local_columns(total.indices, width)
     return Block(
         rows=first.rows,
         indptr=total.indptr.astype(np.int64),
-        indices=total.indices.astype(np.int32),
+        indices=places[1].astype(np.int32, copy=False),
         values=(total.data / len(blocks)).astype(np.float32),
         degree=None,
         facts={"layers": len(blocks), "normalisation": normalisation},
+        columns=places[0],
     )

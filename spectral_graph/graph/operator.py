@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,18 +14,53 @@ from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.ops import csr_spmm
 
 KEPT_BYTES = 64 << 20
+NEARLY_ALL = 0.5
+"""Share of the nodes from which on a block's columns are read from X in place instead of being gathered first."""
+
+
+@dataclass(frozen=True)
+class ReadyBlock:
+    """A block as `csr_spmm` takes it.
+
+    Attributes:
+        rows: the rows of the result that it adds to; a slice where they are contiguous.
+        columns: the rows of X that it needs; None for all.
+        matrix: indptr, indices into those rows of X, values.
+    """
+
+    rows: np.ndarray | slice
+    columns: np.ndarray | slice | None
+    matrix: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+    @classmethod
+    def of(cls, block: Block, nodes: int) -> ReadyBlock:
+        """Make a stored block of a graph of that many nodes ready."""
+        rows, columns, indices = _span(block.rows), _span(block.column_ids), block.indices
+        whole: np.ndarray | slice | None = columns
+        if len(block.column_ids) >= NEARLY_ALL * nodes and block.columns is not None:
+            whole, indices = None, block.columns.astype(np.int32)[indices]
+        parts = (block.indptr, indices, block.values)
+        indptr, places, values = (torch.from_numpy(part) for part in parts)
+        return cls(rows, whole, (indptr, places, values))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        ids = (part.nbytes for part in (self.rows, self.columns) if isinstance(part, np.ndarray))
+        return sum(part.numel() * part.element_size() for part in self.matrix) + sum(ids)
 
 
 class BlockOperator:
     """A sparse symmetric N x N matrix: the mean, over rounds, of the blocks on the nodes that they cover.
 
-    Memory: one block, its rows of X and of the result; blocks are kept in memory up to `kept_bytes` altogether.
+    Memory: one block, the rows of X that it needs and its rows of the result; blocks are kept in memory up to
+    `kept_bytes` altogether.
 
     Args:
         store: where the blocks lie.
-        names: the blocks; each node is in `rounds` of them.
+        names: the blocks; each node is in the rows of `rounds` of them.
         nodes: N.
-        rounds: how many blocks cover each node.
+        rounds: how many blocks cover each node; the operator is their mean.
         kept_bytes: how much of the graph may stay in memory between products.
     """
 
@@ -33,43 +69,35 @@ class BlockOperator:
     ) -> None:
         if not names:
             raise GraphError(f"{store.path} has no blocks to multiply with; build them with: spectral-graph graph")
-        self._store, self._names, self._rounds = store, tuple(names), rounds
+        self._store, self._names, self.rounds = store, tuple(names), rounds
         self.shape = (nodes, nodes)
-        self._kept: dict[str, Block] = {}
+        self._kept: dict[str, ReadyBlock] = {}
         self._room = kept_bytes
 
-    def _block(self, name: str) -> Block:
-        block = self._kept.get(name)
-        if block is None:
-            block = self._store.read(name)
-            size = sum(part.nbytes for part in (block.rows, block.indptr, block.indices, block.values))
-            if size <= self._room:
-                self._room -= size
-                self._kept[name] = block
-        return block
+    def blocks(self) -> Iterator[ReadyBlock]:
+        """Yield the blocks in a fixed order, each read from disk unless it was kept."""
+        for name in self._names:
+            ready = self._kept.get(name)
+            if ready is None:
+                ready = ReadyBlock.of(self._store.read(name), self.shape[0])
+                if ready.nbytes <= self._room:
+                    self._room -= ready.nbytes
+                    self._kept[name] = ready
+            yield ready
 
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
         """Write the product with `x` (N, C) float32 into `out` (N, C) float32; both may be memory-mapped."""
         if x.shape != out.shape or x.shape[0] != self.shape[0]:
             raise GraphError(f"operator @ X: X has shape {x.shape}, expected ({self.shape[0]}, C)")
-        single = len(self._names) == 1
-        if not single:
+        if self.rounds > 1:
             out[:] = 0
-        for name in self._names:
-            block = self._block(name)
-            whole = single and len(block.rows) == self.shape[0]
-            part = x if whole else x[block.rows]
-            product = csr_spmm(
-                torch.from_numpy(block.indptr),
-                torch.from_numpy(block.indices),
-                torch.from_numpy(block.values),
-                _borrow(np.ascontiguousarray(part)),
-                check=False,
-            ).numpy()
-            if whole:
-                np.divide(product, np.float32(self._rounds), out=out)
+        for ready in self.blocks():
+            part = x if ready.columns is None else x[ready.columns]
+            product = csr_spmm(*ready.matrix, _borrow(np.ascontiguousarray(part)), check=False).numpy()
+            if self.rounds > 1:
+                out[ready.rows] += product / np.float32(self.rounds)
             else:
-                out[block.rows] += product / np.float32(self._rounds)
+                out[ready.rows] = product
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
         """Return the product with x (N,) or (N, C) float32."""
@@ -77,6 +105,13 @@ class BlockOperator:
         out = np.empty_like(columns)
         self.apply(columns, out)
         return out.reshape(x.shape)
+
+
+def _span(ids: np.ndarray) -> np.ndarray | slice:
+    """Return ascending ids as a slice where they are contiguous."""
+    if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
+        return slice(int(ids[0]), int(ids[-1]) + 1)
+    return ids
 
 
 def _borrow(array: np.ndarray) -> torch.Tensor:

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import anndata.io
@@ -22,10 +23,28 @@ def symmetric(n, seed, density=0.2):
 
 def block_of(matrix, rows):
     degree = np.asarray(matrix.sum(axis=1)).ravel().astype(np.float32)
-    facts = {"short_rows": 0, "largest_in_degree": 1}
+    facts = {"short_rows": 0, "recall": 1.0}
     return Block(
         np.asarray(rows), matrix.indptr.astype(np.int64), matrix.indices, matrix.data.astype(np.float32), degree, facts
     )
+
+
+def rectangle(n=6, m=9, first=12, seed=0):
+    """Rows first..first + n against the even nodes below 2 m."""
+    matrix = sparse_random(n, m, 0.4, random_state=seed, format="csr", dtype=np.float32)
+    matrix.sort_indices()
+    degree = np.asarray(matrix.sum(axis=1)).ravel().astype(np.float32)
+    block = Block(
+        np.arange(first, first + n),
+        matrix.indptr.astype(np.int64),
+        matrix.indices,
+        matrix.data,
+        degree,
+        {},
+        columns=np.arange(0, 2 * m, 2),
+        in_degree=np.arange(n, dtype=np.int32),
+    )
+    return block, matrix
 
 
 @pytest.fixture
@@ -44,6 +63,36 @@ def test_written_block_is_read_back_and_opens_in_anndata(store):
     backed = anndata.io.sparse_dataset(zarr.open_group(store.path / "blocks/a/000000", mode="r"))
     np.testing.assert_array_equal(backed.to_memory().toarray(), matrix.toarray())
     np.testing.assert_array_equal(backed[2:6].toarray(), matrix[2:6].toarray())
+
+
+def test_block_with_columns_of_its_own_is_read_back_and_opens_in_anndata(store):
+    block, matrix = rectangle()
+    store.write("blocks/a/000000", block)
+    found = store.read("blocks/a/000000")
+    for name in ("rows", "columns", "indptr", "indices", "values", "degree", "in_degree"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(block, name))
+        assert getattr(found, name).dtype == getattr(block, name).dtype
+    backed = anndata.io.sparse_dataset(zarr.open_group(store.path / "blocks/a/000000", mode="r"))
+    np.testing.assert_array_equal(backed.to_memory().toarray(), matrix.toarray())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"columns": np.arange(8)}, "a column lies outside 0..7"),
+        ({"columns": np.arange(22, 31)}, "columns is not ascending within the nodes"),
+        ({"columns": np.array([0, 2, 1, 3, 4, 5, 6, 7, 8])}, "columns is not ascending"),
+        ({"rows": np.arange(-1, 5)}, "rows is not ascending within the nodes"),
+        ({"rows": np.arange(5)}, "arrays do not fit together"),
+        ({"indptr": np.array([0, 5, 4, 10, 12, 14, 22])}, "indptr is not ascending"),
+    ],
+)
+def test_contradictory_block_is_refused(store, change, words):
+    block, _ = rectangle()
+    block = replace(block, indices=np.r_[block.indices[:-1], 8].astype(np.int32))
+    store.write("blocks/a/000000", replace(block, **change))
+    with pytest.raises(FormatError, match=words):
+        store.read("blocks/a/000000")
 
 
 def test_empty_block_is_legal(store):

@@ -1,0 +1,110 @@
+"""What the graph stage needs in either scope: vectors and their means, the description of the graph, its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from spectral_graph.config import RunConfig
+from spectral_graph.features.store import FeatureStore
+from spectral_graph.graph.affinity import TENSORS
+from spectral_graph.graph.blocks import Block, GraphStore
+from spectral_graph.graph.facts import GraphFacts
+from spectral_graph.graph.selection import Selection
+from spectral_graph.stages.context import Context, ImageTable
+
+
+@dataclass
+class GraphJob:
+    """The graph of one affinity of a run.
+
+    Attributes:
+        context: options, run directory, reporter.
+        table: the images.
+        features: q, k and v.
+        kind: vv, qk or kk.
+    """
+
+    context: Context
+    table: ImageTable
+    features: FeatureStore
+    kind: str
+    _means: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict)
+    _facts: dict[str, GraphFacts] = field(default_factory=dict)
+
+    @property
+    def config(self) -> RunConfig:
+        """The options of the run."""
+        return self.context.config
+
+    @property
+    def tensors(self) -> tuple[str, str]:
+        """The tensors whose rows are compared: queries and keys."""
+        return TENSORS[self.kind]
+
+    @property
+    def same(self) -> bool:
+        """Tell whether queries are keys."""
+        return self.tensors[0] == self.tensors[1]
+
+    @property
+    def selection(self) -> Selection:
+        """How neighbours are chosen."""
+        c = self.config
+        return Selection(c.c_intra, c.c_inter, c.threshold, c.sharpen, c.hubs, c.hub_cap)
+
+    def create(self, rounds: int) -> GraphStore:
+        """Open the store of the graph for writing; each node is in the rows of `rounds` blocks of a layer."""
+        names = ["scope", "c_intra", "c_inter", "threshold", "sharpen", "hubs", "hub_cap", "seed"]
+        names += ["batch"] if self.config.scope == "batch" else ["neighbours", "recall", "block"]
+        attributes = {
+            "kind": self.kind,
+            "nodes": self.table.nodes,
+            "nodes_per_image": self.table.nodes_per_image,
+            "grid": list(self.table.grid),
+            "layers": list(self.table.layers),
+            "rounds": rounds,
+            "centred": self.config.centre,
+            **{name: getattr(self.config, name) for name in names},
+        }
+        return GraphStore.create(self.context.run.folder(self.kind) / "graph.zarr", attributes)
+
+    def rows(self, layer: str, tensor: str, images: Sequence[int]) -> torch.Tensor:
+        """Return the vectors of the nodes of some images, (nodes, width) float32."""
+        values = self.features.read(layer, tensor, [self.table.images[image].slot for image in images])
+        return torch.from_numpy(values.reshape(-1, values.shape[2]))
+
+    def queries_and_keys(self, layer: str, images: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the queries of some images and their keys, None where they are the queries."""
+        query, key = self.tensors
+        return self.rows(layer, query, images), None if self.same else self.rows(layer, key, images)
+
+    def means(self, layer: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Return the data set's mean query and mean key (width,) float32; None and None without centring."""
+        if not self.config.centre:
+            return None, None
+        for tensor in self.tensors:
+            if (layer, tensor) not in self._means:
+                mean = torch.from_numpy(self.features.mean(layer, tensor, self.table.slots))
+                self._means[layer, tensor] = mean
+        query, key = self.tensors
+        return self._means[layer, query], self._means[layer, key]
+
+    def image_ptr(self, images: int) -> np.ndarray:
+        """Return where the nodes of each of so many images begin, and where the last ones end, (images + 1,) int64."""
+        return np.arange(images + 1) * self.table.nodes_per_image
+
+    def count(self, layer: str, block: Block) -> None:
+        """Count a block in the facts of its layer."""
+        self._facts.setdefault(layer, GraphFacts(self.table.nodes)).add(block)
+
+    def note_facts(self, store: GraphStore) -> None:
+        """Note the facts of each layer, and of all layers together, in the store."""
+        everything = GraphFacts(self.table.nodes)
+        for layer in self.table.layers:
+            everything.include(self._facts[layer])
+        by_layer = {layer: self._facts[layer].summary() for layer in self.table.layers}
+        store.set_attributes(facts={"layers": by_layer, "all": everything.summary()})
