@@ -45,24 +45,67 @@ class RunConfig(BaseModel):
     )
     size: str = option("extract", "320", "pixels: 320, or HEIGHTxWIDTH with --preprocess resize")
     resample: Literal["bilinear", "nearest"] = option("extract", "bilinear", "resampling of the photos")
-    model: str = option("extract", "focus_vits14", "focus_vits14 (offline) or any timm vision transformer")
-    weights: Path | None = option("extract", None, "local weights of the model (safetensors, pth)")
-    layers: str = option("extract", "5-11", "attention layers: 5-11, 0,3,7, last:4, all")
+    model: str = option(
+        "extract",
+        "focus_vits14",
+        "focus_vits14 (offline), an alias such as sd14 (spectral-graph models lists them), a timm name, or a folder of "
+        "diffusers or transformers",
+    )
+    weights: Path | None = option(
+        "extract", None, "local weights of the model: a file (safetensors, pth), or a folder of diffusers, transformers"
+    )
+    layers: str = option(
+        "extract",
+        "auto",
+        "attention layers: 5-11, 0,3,7, last:4, all, mid,up[:6], decoder; auto: the last seven of a ViT's twelve, the "
+        "middle block's and the first six of a UNet's decoder",
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = option("extract", "float32", "type that the model computes in")
+    timesteps: str = option(
+        "extract", "20-300", "diffusion models: timestep of the noise, drawn for each image from [20, 300); or one: 250"
+    )
+    noise_seed: int = option("extract", 0, "diffusion models: seed of timesteps and noise", ge=0)
+    prompt: str = option("extract", "", "diffusion models: text that the model is told; none by default")
     kinds: Annotated[tuple[Kind, ...], BeforeValidator(_list)] = option(
         "extract", ("vv", "qk"), "affinities: vv, qk, kk", min_length=1
     )
     bad_images: Literal["skip", "refuse"] = option("extract", "skip", "what to do with an image that cannot be read")
-    image_batch: int = option("extract", 4, "images in one forward pass", ge=1)
+    image_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = option(
+        "extract", "auto", "images in one forward pass; auto: as many as take 1 GiB of activations, 32 at most"
+    )
 
-    batch: int = option("graph", 40, "images in one graph block (mini-batch)", ge=1)
-    rounds: int = option("graph", 2, "how often each image is in a mini-batch, each time with others", ge=1)
+    scope: Literal["batch", "dataset"] = option(
+        "graph", "batch", "where a node's inter-image neighbours come from: batch: its mini-batch; dataset: all images"
+    )
+    batch: int = option("graph", 40, "scope batch: images in one graph block (mini-batch)", ge=1)
+    rounds: int = option(
+        "graph", 2, "scope batch: how often each image is in a mini-batch, each time with others", ge=1
+    )
+    neighbours: Literal["exact", "cells", "faiss-ivf", "faiss-hnsw", "faiss-gpu"] = option(
+        "graph", "exact", "scope dataset: how neighbours are searched; all but exact are approximate"
+    )
+    recall: float = option(
+        "graph", 0.95, "scope dataset: share of the true neighbours that an approximate search must find", gt=0, lt=1
+    )
+    block: int = option(
+        "graph", 32_768, "scope dataset: nodes in one graph block, whole images; sets memory, not the graph", ge=1
+    )
     c_intra: int = option("graph", 20, "neighbours of a node inside its image", ge=0)
-    c_inter: int = option("graph", 20, "neighbours of a node in the other images of the mini-batch", ge=0)
+    c_inter: int = option("graph", 20, "neighbours of a node in the other images", ge=0)
     threshold: float = option("graph", 0.1, "affinities below are dropped", ge=0, lt=1)
     sharpen: float = option(
         "graph", 8.0, "exponent of the affinities; weak edges to unlike images lose their weight", gt=0, le=64
     )
     centre: bool = option("graph", True, "subtract the data set's mean q, k, v before normalising")
+    hubs: Literal["none", "mutual", "cap", "csls", "sinkhorn"] = option(
+        "graph",
+        "none",
+        "nodes that very many choose: mutual: only neighbours that chose back; cap: only the nearest of those that "
+        "chose a node; csls: choose by local scaling; sinkhorn: balance the degrees",
+    )
+    hub_cap: float = option(
+        "graph", 3.0, "hubs cap: how many times c-intra + c-inter nodes at most may have chosen a node", gt=0
+    )
     seed: int = option("graph", 0, "seed of mini-batches and solver", ge=0)
 
     solver: Literal["chebyshev", "adam"] = option(
@@ -73,11 +116,29 @@ class RunConfig(BaseModel):
         "solve", "symmetric", "D^-1/2 A D^-1/2, or the symmetric part of D^-1 A (Eqn. 3 as written)"
     )
     tol: float = option("solve", 1e-3, "chebyshev: largest residual of an eigenvector", ge=1e-6)
-    degree: int = option("solve", 10, "chebyshev: degree of the filter", ge=2, le=60)
+    degree: int = option("solve", 40, "chebyshev: largest degree of the filter", ge=2, le=60)
     max_rounds: int = option("solve", 30, "chebyshev: rounds at most", ge=1)
+    warm_start: Path | None = option(
+        "solve", None, "chebyshev: begin with the eigenvectors of this earlier run on the same images, on any grid"
+    )
     steps: int = option("solve", 2100, "adam: steps", ge=1)
     inner_steps: int = option("solve", 5, "adam: steps on a mini-batch before the next", ge=1)
     learning_rate: float = option("solve", 1e-2, "adam: learning rate", gt=0)
+    objective: Literal["paper", "released"] = option(
+        "solve", "paper", "adam: Eqn. 4 as the paper states it, or as the authors' script computes it"
+    )
+    ema: float = option(
+        "solve", 0.0, "adam: decay of the moving average of the bank, one step a mini-batch; 0: none", ge=0, lt=1
+    )
+    yardstick: Literal["auto", "value", "angles", "none"] = option(
+        "solve",
+        "auto",
+        "how the solution is measured: value of Eqn. 3; angles: to its exact solution too, which costs solving that; "
+        "auto: angles up to 2^20 numbers in X, else value",
+    )
+    bank_dtype: Literal["float32", "bfloat16"] = option(
+        "solve", "float32", "how eigenvectors are stored; bfloat16 halves the disk and keeps 8 significant bits"
+    )
 
     order: Literal["auto", "gram", "ritz"] = option(
         "orthogonalise",
@@ -128,8 +189,28 @@ PRESETS: dict[str, dict[str, Any]] = {
         "diffusion": 1.0,
         "row_normalise": False,
     },
+    "released": {
+        "timesteps": "0-300",
+        "batch": 40,
+        "c_intra": 50,
+        "c_inter": 50,
+        "sharpen": 1.0,
+        "centre": False,
+        "solver": "adam",
+        "normalisation": "random_walk",
+        "channels": 100,
+        "steps": 10_500,
+        "inner_steps": 5,
+        "objective": "released",
+        "ema": 0.99,
+        "eigenvectors": 27,
+        "diffusion": 1.0,
+        "row_normalise": False,
+        "kmeans_init": 10,
+    },
 }
-"""`best` is what measures best here (docs/results.md); `paper` follows the paper's text (sections 3 and 4.2)."""
+"""`best` is what measures best here (docs/results.md); `paper` follows the paper's text (sections 3 and 4.2);
+`released` the authors' script (2100 mini-batches of 5 steps, the first 27 columns clustered)."""
 
 
 def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
@@ -150,6 +231,16 @@ def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
         raise ConfigError("; ".join(lines)) from None
     if config.c_intra + config.c_inter == 0:
         raise ConfigError("--c-intra 0 and --c-inter 0: a graph without edges; set at least one of them above 0")
+    if config.scope == "dataset" and config.solver == "adam":
+        raise ConfigError(
+            "--solver adam works on mini-batches of images, but --scope dataset builds one graph over all of them; "
+            "use --solver chebyshev, or --scope batch"
+        )
+    if config.scope == "batch" and config.neighbours != "exact":
+        raise ConfigError(
+            f"--neighbours {config.neighbours}: the neighbours in a mini-batch are always searched exactly; "
+            "leave it out, or use --scope dataset"
+        )
     return config
 
 

@@ -25,13 +25,13 @@ from spectral_graph.files import read_json, remove, write_json
 from spectral_graph.memory import peak_bytes, reset_peak
 
 FORMAT = 1
-RECORDED_PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "zarr", "pillow")
+RECORDED_PACKAGES = ("torch", "timm", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "zarr", "pillow")
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "extract": ("images.json", "features.zarr"),
     "graph": ("{kind}/graph.zarr",),
     "solve": ("{kind}/solve", "{kind}/bank"),
-    "orthogonalise": ("{kind}/ortho",),
+    "orthogonalise": ("{kind}/work", "{kind}/ortho"),
     "segment": ("regions.zarr",),
     "evaluate": ("metrics.json",),
     "report": ("report",),

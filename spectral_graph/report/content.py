@@ -85,6 +85,9 @@ class GraphFacts:
         mean_degree: mean of D, the sum of a node's edge weights.
         components: connected components, isolated nodes included; None where they were not counted.
         threshold: affinities below it were dropped.
+        in_degrees: (share, value): how many nodes chose a node, at most, for that share of the nodes.
+        short_share: share of the nodes that have fewer neighbours than were asked for, in 0..1.
+        recall: share of the true neighbours that the search found, measured on a sample; 1 where it was exact.
     """
 
     pathway: str
@@ -97,6 +100,9 @@ class GraphFacts:
     mean_degree: float
     components: int | None
     threshold: float
+    in_degrees: Sequence[tuple[float, int]] = ()
+    short_share: float | None = None
+    recall: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,29 @@ class Curve:
     step: str
     points: Sequence[tuple[float, float]]
     target: float | None = None
+
+
+@dataclass(frozen=True)
+class SolverFacts:
+    """How good the solution of a pathway is, by the paper's own objective.
+
+    Attributes:
+        pathway: e.g. ``V-V``.
+        solver: its name, with what sets it apart.
+        value: of Eqn. 3, divided by the number of channels.
+        optimum: its largest value; None where it was not computed.
+        overlap: share of the exact solution's subspace that was found, 0 to 1; None as above.
+        largest_angle: between the solution and the exact one, in degrees; None as above.
+        off_diagonal: largest entry of X_ortho^T X_ortho off the diagonal, relative to its largest diagonal entry.
+    """
+
+    pathway: str
+    solver: str
+    value: float
+    optimum: float | None
+    overlap: float | None
+    largest_angle: float | None
+    off_diagonal: float
 
 
 @dataclass(frozen=True)
@@ -243,6 +272,7 @@ class ReportContent:
         graphs: one record a pathway and layer, and where known one of the totals of each pathway.
         eigenvalues: pathway -> eigenvalues, largest first.
         history: curves of the solvers.
+        solvers: how good each pathway's solution is.
         stages: what each stage cost.
         gallery: the photos to show.
         limits: pathway -> (low, high), each (C,): the eigenvector values shown darkest and brightest. Where a pathway
@@ -266,6 +296,7 @@ class ReportContent:
     graphs: Sequence[GraphFacts] = ()
     eigenvalues: Mapping[str, Sequence[float]] = field(default_factory=dict)
     history: Sequence[Curve] = ()
+    solvers: Sequence[SolverFacts] = ()
     stages: Sequence[StageFacts] = ()
     gallery: Sequence[GalleryItem] = ()
     limits: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)

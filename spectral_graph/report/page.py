@@ -128,6 +128,7 @@ def _tables(content: ReportContent) -> dict[str, Any]:
         "class_table": score_tables.class_table(scored) if scored else None,
         "graph_table": run_tables.graph_table(content.graphs) if content.graphs else None,
         "eigenvalue_table": run_tables.eigenvalue_table(values) if values else None,
+        "solver_table": run_tables.solver_table(content.solvers) if content.solvers else None,
         "stage_table": run_tables.stage_table(content.stages) if content.stages else None,
         "option_tables": run_tables.option_tables(content.options),
         "version_table": run_tables.version_table(content.versions) if content.versions else None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spectral_graph.report.content import ALL_LAYERS, FileEntry, GraphFacts, PhotoLicence, StageFacts
+from spectral_graph.report.content import ALL_LAYERS, FileEntry, GraphFacts, PhotoLicence, SolverFacts, StageFacts
 from spectral_graph.report.table import Cell, Column, Table
-from spectral_graph.report.words import DASH, count, decimal, duration, plain, size
+from spectral_graph.report.words import DASH, count, decimal, duration, joined, percent, plain, size
 
 
 def graph_table(graphs: Sequence[GraphFacts]) -> Table:
@@ -22,10 +22,13 @@ def graph_table(graphs: Sequence[GraphFacts]) -> Table:
         Column("Nodes"),
         Column("Stored edges"),
         Column("Isolated nodes"),
+        Column("Short of neighbours, %"),
+        Column("In-degree quantiles"),
         Column("Largest in-degree"),
         Column("Mean degree"),
         Column("Components"),
         Column("Threshold"),
+        Column("Recall"),
     ]
     rows = [_graph_row(graph) for graph in graphs if graph.layer != ALL_LAYERS]
     totals = [_graph_row(graph) for graph in graphs if graph.layer == ALL_LAYERS]
@@ -33,16 +36,26 @@ def graph_table(graphs: Sequence[GraphFacts]) -> Table:
         ("Node", "one grid cell of one image."),
         (
             "Stored edges",
-            "entries of the symmetric affinity matrices of all mini-batches; each pair of neighbours is there twice.",
+            "entries of the symmetric affinity matrices of all blocks; each pair of neighbours is there twice.",
         ),
         (
             "Isolated node",
-            "a node none of whose affinities reaches the threshold in any mini-batch: it has no edge and no say.",
+            "a node none of whose affinities reaches the threshold in any block: it has no edge and no say.",
         ),
+        (
+            "Short of neighbours",
+            "nodes that chose fewer neighbours than were asked for, because no more reach the threshold or lists of "
+            "hubs were cut.",
+        ),
+        ("In-degree quantiles", _quantile_words(graphs)),
         ("Largest in-degree", "how many nodes chose the most popular node as a neighbour; a huge value betrays a hub."),
         ("Mean degree", "the sum of a node's edge weights, averaged over the nodes."),
         ("Components", "parts of the graph without an edge between them; an isolated node is a part of its own."),
         ("Threshold", "affinities below this cosine were dropped."),
+        (
+            "Recall",
+            "the share of the true neighbours that the search found, measured on a sample; 1 where it is exact.",
+        ),
     ]
     return Table("graphs-table", "The graphs of each pathway and layer", columns, rows, totals, key)
 
@@ -55,11 +68,19 @@ def _graph_row(graph: GraphFacts) -> list[Cell]:
         Cell(count(graph.nodes)),
         Cell(count(graph.edges)),
         Cell(count(graph.isolated)),
+        Cell(percent(graph.short_share)),
+        Cell(" / ".join(count(value) for _, value in graph.in_degrees) or DASH),
         Cell(count(graph.max_in_degree)),
         Cell(f"{graph.mean_degree:.2f}"),
         Cell(count(graph.components)),
         Cell(decimal(graph.threshold)),
+        Cell(decimal(graph.recall)),
     ]
+
+
+def _quantile_words(graphs: Sequence[GraphFacts]) -> str:
+    shares = joined([f"{share:.0%}" for share, _ in graphs[0].in_degrees])
+    return f"so many nodes at most chose a node, for {shares or 'a share'} of the nodes."
 
 
 def eigenvalue_table(eigenvalues: Mapping[str, Sequence[float]]) -> Table:
@@ -79,6 +100,43 @@ def eigenvalue_table(eigenvalues: Mapping[str, Sequence[float]]) -> Table:
         for number in range(longest)
     ]
     return Table("eigenvalues-table", "All eigenvalues", columns, rows)
+
+
+def solver_table(solvers: Sequence[SolverFacts]) -> Table:
+    """Return how good each pathway's solution is.
+
+    Args:
+        solvers: at least one.
+    """
+    columns = [
+        Column("Pathway", number=False),
+        Column("Solver", number=False),
+        Column("Value of Eqn. 3"),
+        Column("Largest value"),
+        Column("Subspace found"),
+        Column("Largest angle"),
+        Column("Off the diagonal"),
+    ]
+    rows = [
+        [
+            Cell(facts.pathway),
+            Cell(facts.solver),
+            Cell(decimal(facts.value, 6), exact=repr(facts.value)),
+            Cell(DASH) if facts.optimum is None else Cell(decimal(facts.optimum, 6), exact=repr(facts.optimum)),
+            Cell(DASH) if facts.overlap is None else Cell(f"{100 * facts.overlap:.2f} %", exact=repr(facts.overlap)),
+            Cell(DASH) if facts.largest_angle is None else Cell(f"{facts.largest_angle:.2f} degrees"),
+            Cell(f"{facts.off_diagonal:.1e}"),
+        ]
+        for facts in solvers
+    ]
+    key = [
+        ("Value of Eqn. 3", "the paper's objective at the orthonormalised solution, mean over the eigenvectors."),
+        ("Largest value", "what the exact solution of Eqn. 3 reaches; a dash where it was not computed (--yardstick)."),
+        ("Subspace found", "mean squared cosine of the principal angles to the exact solution; 100 % is all of it."),
+        ("Largest angle", "the largest of those angles."),
+        ("Off the diagonal", "the largest entry of X_ortho^T X_ortho off its diagonal, relative to the largest on it."),
+    ]
+    return Table("solver-table", "The solutions", columns, rows, key=key)
 
 
 def stage_table(stages: Sequence[StageFacts]) -> Table:

@@ -2,64 +2,54 @@
 
 Source: Y. Zhou, Y. Saad, M. L. Tiago, J. R. Chelikowsky, "Self-consistent-field calculations using
 Chebyshev-filtered subspace iteration", J. Comput. Phys. 219 (2006), https://doi.org/10.1016/j.jcp.2006.03.017.
-Every array over nodes is memory-mapped; small (K, K) problems are solved in float64.
+The first filter is chosen from Lanczos estimates, each later one from the residuals of the round before. Columns over
+nodes are float32, in memory or memory-mapped; the small (K, K) problems are solved in float64.
 """
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh, eigh_tridiagonal
+from threadpoolctl import threadpool_limits
 
 from spectral_graph.bank import Bank
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.operator import BlockOperator
-from spectral_graph.solve.streaming import chunks, gram_matrix, normal_rows, rotate_into, scratch, tensor
+from spectral_graph.solve.lanczos import Spectrum, estimate_spectrum
+from spectral_graph.solve.rayleigh_ritz import Round, rayleigh_ritz
+from spectral_graph.solve.recurrence import chebyshev_filter, step
+from spectral_graph.solve.schedule import Filter, block_width, first_filter, locked_columns, next_filter
+from spectral_graph.solve.streaming import borrow, chunks, random_rows, workspace
 
-GUARD = 8
-LARGEST_GROWTH = 1e5
-RANK_TOLERANCE = 1e-11
+MEMORY_BYTES = 256 << 20
+"""Up to this size altogether the columns and the working space are kept in memory instead of on disk."""
+SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
 
 @dataclass(frozen=True)
-class Round:
-    """One round of filter and Rayleigh-Ritz.
+class Eigenvectors:
+    """The block of columns that the solver ended with.
 
     Attributes:
-        index: number of the round, from 1.
-        ritz: (K,) Ritz values, descending.
-        residuals: (K,) norms of S x - ritz x for unit x.
+        x: (N, K) float32, unit columns, eigenvalues descending; the first ones are those asked for.
+        nodes_per_image: rows of an image.
     """
 
-    index: int
-    ritz: np.ndarray
-    residuals: np.ndarray
+    x: np.ndarray
+    nodes_per_image: int
 
+    def view(self) -> np.ndarray:
+        """Return `x`, no copy."""
+        return self.x
 
-def spectrum_bounds(operator: BlockOperator, seed: int, steps: int = 16) -> tuple[float, float]:
-    """Return (lower, upper) bounds of the spectrum from a few Lanczos steps, widened by the last residual."""
-    n = operator.shape[0]
-    steps = min(steps, n)
-    start = np.empty((n, 1), np.float32)
-    normal_rows(start, seed, 1)
-    basis = [start[:, 0].astype(np.float64) / np.linalg.norm(start.astype(np.float64))]
-    alpha: list[float] = []
-    beta: list[float] = []
-    for _ in range(steps):
-        w = (operator @ basis[-1].astype(np.float32)).astype(np.float64)
-        alpha.append(float(w @ basis[-1]))
-        for v in basis:
-            w -= (w @ v) * v
-        beta.append(float(np.linalg.norm(w)))
-        if beta[-1] < 1e-6:
-            break
-        basis.append(w / beta[-1])
-    ritz = eigh_tridiagonal(alpha, beta[: len(alpha) - 1], eigvals_only=True)
-    return float(ritz[0] - beta[-1]), float(ritz[-1] + beta[-1])
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows of the images start..stop."""
+        return self.x[start * self.nodes_per_image : stop * self.nodes_per_image]
 
 
 def chebyshev(
@@ -72,132 +62,129 @@ def chebyshev(
     max_rounds: int,
     seed: int,
     on_round: Callable[[Round], None],
-) -> tuple[Bank, list[Round]]:
+    start: np.ndarray | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> tuple[Eigenvectors, list[Round]]:
     """Compute the eigenvectors of the largest eigenvalues of a symmetric operator.
 
     Args:
         operator: N x N.
-        work: folder of the working state; an interrupted call goes on from its last complete round.
+        work: folder of the working state; an interrupted call goes on from its last checkpoint.
         channels: how many eigenvectors.
-        nodes_per_image: noted in the bank.
+        nodes_per_image: noted in the state.
         tol: stop when the residuals of all `channels` eigenvectors are at most this.
         degree: largest degree of the filter.
         max_rounds: rounds at most; the last residuals tell how far it came.
         seed: of the starting block.
         on_round: called after each round.
+        start: (N, any number) approximate eigenvectors to begin with, the leading ones first.
+        memory_bytes: what columns and working space may take of the memory; beyond it they lie on disk, with the same
+            result.
 
     Returns:
-        A bank of (N, channels + guard) unit eigenvectors, eigenvalues descending, and the rounds.
+        The eigenvectors, unit columns with a few more than asked for, and the rounds.
 
     Raises:
-        SolverError: fewer nodes than channels, or the operator is zero.
+        SolverError: fewer nodes than channels, the operator is zero, or `start` does not fit or is not finite.
     """
     n = operator.shape[0]
     if channels > n:
         raise SolverError(f"--channels {channels}: the graph has only {n} nodes; lower it")
-    width = min(n, channels + GUARD)
-    if Bank.exists(work):
-        bank = Bank.open(work)
-        lower, upper = bank.notes["bounds"]
-    else:
-        bank = Bank(work, (n, width), ("X",), nodes_per_image)
-        lower, upper = spectrum_bounds(operator, seed)
-        if upper - lower < 1e-6:
-            raise SolverError("the graph has no edges to embed; lower --threshold, or raise --c-intra and --c-inter")
-        normal_rows(bank.begin()["X"], seed, 2)
-        bank.commit(bounds=[lower, upper], rounds=[])
-    rounds = [Round(r["index"], np.array(r["ritz"]), np.array(r["residuals"])) for r in bank.notes["rounds"]]
-    with scratch(work, bank.shape, 3) as (first, second, product):
+    width = block_width(n, channels)
+    state = Bank.open(work / "state") if Bank.exists(work / "state") else None
+    # Threads of BLAS gain nothing on (K, K) problems, and waiting ones take the cores from the operators' threads.
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        workspace(work, (n, width), 3, memory_bytes) as (x, product, free),
+    ):
+        if state is not None:
+            _copy(state.view(), x)
+            spectrum, rounds = Spectrum(**state.notes["spectrum"]), [_of_json(r) for r in state.notes["rounds"]]
+        else:
+            state = Bank(work / "state", (n, width), ("X",), nodes_per_image)
+            spectrum, rounds = estimate_spectrum(operator, seed), []
+            if spectrum.upper - spectrum.lower < 1e-6:
+                raise SolverError(
+                    "the graph has no edges to embed; lower --threshold, or raise --c-intra and --c-inter"
+                )
+            random_rows(x, seed, 2)
+        saved = time.monotonic()
         while len(rounds) < max_rounds and not (rounds and rounds[-1].residuals[:channels].max() <= tol):
             if rounds:
-                cut, top = float(rounds[-1].ritz[-1]), float(rounds[-1].ritz[0])
+                locked = locked_columns(rounds[-1], channels, tol)
+                chosen = next_filter(spectrum, rounds[-1], locked, channels, tol, degree)
+                x, product, free = _filter_columns(operator, chosen, locked, x, product, free)
+                done = chosen.degree, width - locked
+            elif start is not None:
+                _begin_with(start, x)
+                done = 0, 0
             else:
-                cut, top = lower + 0.6 * (upper - lower), upper
-            cut = max(cut, lower + 1e-3 * (top - lower))
-            filtered = _filter(operator, bank.view(), first, second, product, lower, cut, top, degree)
-            operator.apply(filtered, product)
-            other = second if filtered is first else first
-            target = bank.begin()["X"]
-            result = _rayleigh_ritz(filtered, product, target, other, len(rounds) + 1, seed)
-            rounds.append(result)
-            bank.commit(bounds=[lower, upper], rounds=[_as_json(r) for r in rounds])
-            on_round(result)
-    return bank, rounds
+                chosen = first_filter(spectrum, channels, width, degree)
+                x, product, free = _filter_columns(operator, chosen, 0, x, product, free)
+                done = chosen.degree, width
+            step(operator, x, product, 1.0, 0.0, 0.0)
+            index = len(rounds) + 1
+            ritz, residuals = rayleigh_ritz(x, product, free, seed, 2 + index)
+            x, free = free, x
+            rounds.append(Round(index, ritz, residuals, *done))
+            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                _copy(x, state.begin()["X"])
+                state.commit(spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])
+                saved = time.monotonic()
+            on_round(rounds[-1])
+    return Eigenvectors(x, nodes_per_image), rounds
 
 
-def _filter(
-    operator: BlockOperator,
-    x: np.ndarray,
-    previous: np.ndarray,
-    current: np.ndarray,
-    product: np.ndarray,
-    lower: float,
-    cut: float,
-    top: float,
-    degree: int,
-) -> np.ndarray:
-    """Apply the scaled Chebyshev polynomial that damps [lower, cut]; returns the scratch array with the result."""
-    centre, half = (lower + cut) / 2, (cut - lower) / 2
-    reach = max((top - centre) / half, 1.0 + 1e-6)
-    # Beyond this growth float32 columns lose what they hold besides the leading eigenvector.
-    degree = max(2, min(degree, math.floor(math.acosh(LARGEST_GROWTH) / math.acosh(reach))))
-    sigma = first_sigma = 1 / reach
-    operator.apply(x, product)
+def _copy(source: np.ndarray, target: np.ndarray) -> None:
+    for rows in chunks(len(source)):
+        target[rows] = source[rows]
+
+
+def _begin_with(start: np.ndarray, x: np.ndarray) -> None:
+    """Put the columns of `start` in place of the first random columns."""
+    if start.ndim != 2 or len(start) != len(x):
+        raise SolverError(f"warm start: X has shape {start.shape}, expected ({len(x)}, any number of columns)")
+    columns = min(start.shape[1], x.shape[1])
     for rows in chunks(len(x)):
-        previous[rows] = x[rows]
-        current[rows] = (product[rows] - np.float32(centre) * x[rows]) * np.float32(sigma / half)
-    for _ in range(2, degree + 1):
-        following = 1 / (2 / first_sigma - sigma)
-        operator.apply(current, product)
-        gain, loss = np.float32(2 * following / half), np.float32(sigma * following)
-        for rows in chunks(len(x)):
-            previous[rows] = gain * (product[rows] - np.float32(centre) * current[rows]) - loss * previous[rows]
-        previous, current = current, previous
-        sigma = following
-    return current
+        part = np.asarray(start[rows, :columns], np.float32)
+        if not np.isfinite(part).all():
+            raise SolverError("warm start: X holds NaN or infinity; start from another run, or without one")
+        x[rows, :columns] = part
 
 
-def _rayleigh_ritz(y: np.ndarray, sy: np.ndarray, out: np.ndarray, rotated: np.ndarray, index: int, seed: int) -> Round:
-    """Write the Ritz vectors of span(y) into `out`; sy = S y; `rotated` is working space."""
-    gram = gram_matrix(y)
-    scale = 1 / np.sqrt(np.maximum(np.diag(gram), np.finfo(np.float64).tiny))
-    weights, vectors = eigh(gram * np.outer(scale, scale))
-    kept = weights > RANK_TOLERANCE * weights[-1]
-    whiten = (scale[:, None] * vectors[:, kept]) / np.sqrt(weights[kept])
-    inner = whiten.T @ gram_matrix(y, sy) @ whiten
-    ritz, turn = eigh((inner + inner.T) / 2)
-    ritz, basis = ritz[::-1], whiten @ turn[:, ::-1]
-    rank, width = basis.shape[1], y.shape[1]
-    full = np.zeros((width, width))
-    full[:, :rank] = basis
-    rotate_into(y, full, out)
-    rotate_into(sy, full, rotated)
-    squares = np.zeros(width)
-    values = np.zeros(width)
-    values[:rank] = ritz
-    for rows in chunks(len(y)):
-        squares += np.square(rotated[rows] - out[rows] * values, dtype=np.float64).sum(axis=0)
-    residuals = np.sqrt(squares)
-    if rank < width:
-        # Lost directions start again from random vectors; their residual says that they are not found yet.
-        fresh = np.empty((len(y), width - rank), np.float32)
-        normal_rows(fresh, seed, 2 + index)
-        out[:, rank:] = fresh / np.linalg.norm(fresh, axis=0)
-        values[rank:], residuals[rank:] = values[rank - 1], 1.0
-    return Round(index, values, residuals)
+def _filter_columns(
+    operator: BlockOperator, chosen: Filter, locked: int, x: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Filter the columns of x from `locked` on; returns the array that holds all columns now, and the two others."""
+    if locked == 0:
+        done, other = chebyshev_filter(operator, x, first, chosen.lower, chosen.cut, chosen.top, chosen.degree)
+        return done, other, second
+    # The active columns lie side by side in the working space, so that products read whole rows.
+    shape = len(x), x.shape[1] - locked
+    current, other = (array.reshape(-1)[: shape[0] * shape[1]].reshape(shape) for array in (first, second))
+    for rows in chunks(len(x)):
+        current[rows] = x[rows, locked:]
+    done, _ = chebyshev_filter(operator, current, other, chosen.lower, chosen.cut, chosen.top, chosen.degree)
+    for rows in chunks(len(x)):
+        x[rows, locked:] = done[rows]
+    return x, first, second
 
 
 def _as_json(result: Round) -> dict[str, object]:
-    return {"index": result.index, "ritz": result.ritz.tolist(), "residuals": result.residuals.tolist()}
+    return asdict(result) | {"ritz": result.ritz.tolist(), "residuals": result.residuals.tolist()}
+
+
+def _of_json(stored: dict[str, Any]) -> Round:
+    return Round(**(stored | {"ritz": np.array(stored["ritz"]), "residuals": np.array(stored["residuals"])}))
 
 
 def rayleigh_quotients(operator: BlockOperator, x: np.ndarray, work: Path) -> np.ndarray:
-    """Return x_c^T S x_c / x_c^T x_c for each column, (C,) float64."""
-    with scratch(work, (x.shape[0], x.shape[1]), 1) as (product,):
+    """Return x_c^T S x_c / x_c^T x_c for each column of x (N, C) float32, (C,) float64."""
+    with workspace(work, (x.shape[0], x.shape[1]), 1, MEMORY_BYTES) as (product,):
         operator.apply(x, product)
         top, bottom = np.zeros(x.shape[1]), np.zeros(x.shape[1])
         for rows in chunks(len(x)):
-            part = tensor(x[rows]).numpy().astype(np.float64)
-            top += (part * product[rows]).sum(axis=0)
-            bottom += np.square(part).sum(axis=0)
+            part = borrow(x[rows]).numpy()
+            top += np.einsum("nc,nc->c", part, product[rows], dtype=np.float64)
+            bottom += np.einsum("nc,nc->c", part, part, dtype=np.float64)
     return top / np.maximum(bottom, np.finfo(np.float64).tiny)

@@ -5,6 +5,7 @@ The row chunks are fixed, and the operators below are bitwise independent of the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,16 +26,18 @@ def chunks(rows: int) -> Iterator[slice]:
         yield slice(start, min(start + ROWS, rows))
 
 
-def tensor(part: np.ndarray) -> torch.Tensor:
-    """Return a row chunk as a contiguous tensor of its own."""
-    return torch.from_numpy(np.array(part, np.float32, order="C"))
+def borrow(part: np.ndarray) -> torch.Tensor:
+    """Return a contiguous tensor with the content of `part`, over its memory where that is contiguous; only to read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(part))
 
 
 def gram_matrix(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     """Return X^T X, or X^T Y, (C, C) float64, of (N, C) float32 arrays."""
     total = np.zeros((x.shape[1], x.shape[1] if y is None else y.shape[1]))
     for rows in chunks(len(x)):
-        total += gram(tensor(x[rows]), None if y is None else tensor(y[rows])).numpy()
+        total += gram(borrow(x[rows]), None if y is None else borrow(y[rows])).numpy()
     return total
 
 
@@ -42,7 +45,7 @@ def rotate_into(x: np.ndarray, u: np.ndarray, out: np.ndarray) -> None:
     """Write X U into `out`: x (N, C) float32, u (C, K) float64, out (N, K) float32; out may be x if K = C."""
     matrix = torch.from_numpy(np.ascontiguousarray(u, np.float64))
     for rows in chunks(len(x)):
-        out[rows] = rotate(tensor(x[rows]), matrix).numpy()
+        out[rows] = rotate(borrow(x[rows]), matrix).numpy()
 
 
 @contextmanager
@@ -62,6 +65,29 @@ def scratch(folder: Path, shape: tuple[int, int], count: int) -> Iterator[list[n
     finally:
         for file in files:
             remove(file)
+
+
+@contextmanager
+def workspace(folder: Path, shape: tuple[int, int], count: int, budget: int) -> Iterator[list[np.ndarray]]:
+    """Lend `count` (N, C) float32 arrays: in memory where they fit `budget` bytes altogether, else as `scratch`."""
+    if shape[0] * shape[1] * 4 * count <= budget:
+        yield [np.empty(shape, np.float32) for _ in range(count)]
+        return
+    with scratch(folder, shape, count) as arrays:
+        yield arrays
+
+
+def random_rows(out: np.ndarray, seed: int, stream: int) -> None:
+    """Fill `out` (N, C) with uniform odd numbers from -255 to 255 that depend on seed, stream and row chunk only.
+
+    A subspace iteration needs no more of a start than independent columns; these cost a quarter of normal numbers.
+    """
+    for index, rows in enumerate(chunks(len(out))):
+        generator = np.random.Generator(np.random.Philox(key=(seed, (stream << 40) + index)))
+        part = out[rows]
+        part[:] = np.frombuffer(generator.bytes(part.size), np.int8).reshape(part.shape)
+        part *= 2
+        part += 1
 
 
 def normal_rows(out: np.ndarray, seed: int, stream: int) -> None:

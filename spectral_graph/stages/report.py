@@ -53,6 +53,7 @@ def report(context: Context) -> None:
         graphs=[row for kind in config.kinds for row in _graph_rows(context, kind)],
         eigenvalues={TITLES[kind]: metrics["spectrum"][kind]["rayleigh_quotients"] for kind in config.kinds},
         history=[curve for kind in config.kinds for curve in _curves(context, kind)],
+        solvers=[facts for kind in config.kinds for facts in _solvers(context, kind)],
         stages=_stages(context),
         gallery=_gallery(context, table, metrics),
         licences=_licences(context, table),
@@ -136,6 +137,8 @@ def _per_class(metrics: dict[str, Any]) -> dict[str, dict[str, page.ClassScore]]
 def _graph_rows(context: Context, kind: str) -> list[page.GraphFacts]:
     about = GraphStore.open(context.run.folder(kind) / "graph.zarr").attributes
     how = f"{kind}, {'centred' if about['centred'] else 'not centred'}, scope {about['scope']}"
+    if about["hubs"] != "none":
+        how += f", hubs {about['hubs']}"
     found = [*about["facts"]["layers"].items(), ("all layers", about["facts"]["all"])]
     return [
         page.GraphFacts(
@@ -149,6 +152,9 @@ def _graph_rows(context: Context, kind: str) -> list[page.GraphFacts]:
             mean_degree=facts["mean_degree"],
             components=facts["components"],
             threshold=about["threshold"],
+            in_degrees=[(float(share), value) for share, value in facts["in_degree_quantiles"].items()],
+            short_share=facts["share_with_fewer_neighbours"],
+            recall=facts["recall"],
         )
         for layer, facts in found
     ]
@@ -159,10 +165,39 @@ def _curves(context: Context, kind: str) -> list[page.Curve]:
     if notes["solver"] == "chebyshev":
         points = [(entry["step"], entry["residual"]) for entry in notes["history"]]
         return [page.Curve(TITLES[kind], "largest residual", "round", points, context.config.tol)]
-    names = {"loss": "loss (Eqn. 4)", "gradient_norm": "gradient norm"}
+    loss = "loss (Eqn. 4)" if notes["objective"] == "paper" else "loss (as released)"
+    names = {"loss": loss, "eigenvalue": "eigenvalue term", "orthogonality": "orthogonality term"}
+    names["gradient_norm"] = "gradient norm"
     return [
         page.Curve(TITLES[kind], title, "step", [(entry["step"], entry[name]) for entry in notes["history"]])
         for name, title in names.items()
+    ]
+
+
+def _solvers(context: Context, kind: str) -> list[page.SolverFacts]:
+    """Return the measures of a pathway's solution, if they were taken."""
+    notes = Bank.open(context.run.folder(kind) / "bank", verify=False).notes
+    measured = notes.get("yardstick")
+    if measured is None:
+        return []
+    name = notes["solver"]
+    if name == "adam":
+        name += " on Eqn. 4" if notes["objective"] == "paper" else ", objective as released"
+        name += f", average {notes['ema']}" if notes["ema"] else ""
+    else:
+        name += f" on the {context.config.normalisation} operator".replace("_", " ")
+    angles = measured["angles"]
+    off = Bank.open(context.run.folder(kind) / "ortho", verify=False).notes["off_diagonal"]
+    return [
+        page.SolverFacts(
+            TITLES[kind],
+            name,
+            measured["value"],
+            measured["optimum"],
+            measured["overlap"],
+            angles[-1] if angles else None,
+            off,
+        )
     ]
 
 

@@ -90,12 +90,14 @@ def test_totals_of_a_pathway_stand_under_the_line_and_count_once(bare):
     graphs = [
         GraphFacts("V-V", "5", "vv", 100, 2000, 3, 17, 4.0, 5, 0.1),
         GraphFacts("V-V", "6", "vv", 100, 5000, 4, 99, 8.0, 1, 0.1),
-        GraphFacts("V-V", ALL_LAYERS, "vv", 100, 7000, 2, 99, 6.0, 1, 0.1),
+        GraphFacts(
+            "V-V", ALL_LAYERS, "vv", 100, 7000, 2, 99, 6.0, 1, 0.1, [(0.5, 1), (0.9, 4), (0.99, 20)], 0.025, 0.96
+        ),
     ]
     table = graph_table(graphs)
     assert [row[1].text for row in table.rows] == ["5", "6"]
     shown = [cell.text for cell in table.totals[0]]
-    assert "/".join(shown) == "V-V/all layers/vv/100/7,000/2/99/6.00/1/0.1"
+    assert "/".join(shown) == "V-V/all layers/vv/100/7,000/2/2.5/1 / 4 / 20/99/6.00/1/0.1/0.96"
     figures = {figure.label: (figure.value, figure.remark) for figure in summary(replace(bare, graphs=graphs))}
     assert figures["Nodes"] == ("100", "in each of 2 layers") and figures["Stored edges"] == ("7,000", "in 2 graphs")
 

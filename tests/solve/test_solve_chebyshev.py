@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_matrix
 
-from spectral_graph.bank import Bank
+import spectral_graph.solve.chebyshev as solver
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.merge import merge_layers
 from spectral_graph.graph.operator import merged_operator
-from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients, spectrum_bounds
+from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients
+from spectral_graph.solve.lanczos import estimate_spectrum
 
 
 def planted_store(path, nodes=400, groups=6, seed=0, normalisation="symmetric"):
@@ -34,8 +36,8 @@ def planted_store(path, nodes=400, groups=6, seed=0, normalisation="symmetric"):
     return merged_operator(store, normalisation), dense, membership
 
 
-def run(operator, work, channels=8, tol=1e-4, max_rounds=40, degree=10, seed=0, on_round=lambda _: None):
-    return chebyshev(operator, work, channels, 1, tol, degree, max_rounds, seed, on_round)
+def run(operator, work, channels=8, tol=1e-4, max_rounds=40, degree=40, seed=0, on_round=lambda _: None, **more):
+    return chebyshev(operator, work, channels, 1, tol, degree, max_rounds, seed, on_round, **more)
 
 
 @pytest.mark.parametrize("normalisation", ["symmetric", "random_walk"])
@@ -52,17 +54,30 @@ def test_eigenpairs_equal_dense(tmp_path, normalisation):
     np.testing.assert_allclose(x.T @ x, np.eye(6), atol=1e-5)
 
 
-def test_bounds_contain_the_spectrum(tmp_path):
+def test_estimates_contain_the_spectrum_and_count_it(tmp_path):
     operator, dense, _ = planted_store(tmp_path / "g")
-    lower, upper = spectrum_bounds(operator, 0)
+    spectrum = estimate_spectrum(operator, 0, 16)
     values = np.linalg.eigvalsh(dense)
-    assert lower <= values[0] + 1e-6
-    assert upper >= values[-1] - 1e-6
+    assert spectrum.lower <= values[0] + 1e-6
+    assert spectrum.upper >= values[-1] - 1e-6
+    for count in (100, 200, 300):
+        assert abs(np.sum(values > spectrum.value_at(count)) - count) < 40
 
 
-def test_interrupted_solve_ends_bit_identical(tmp_path):
+def test_residuals_are_those_of_the_vectors_returned(tmp_path):
+    operator, dense, _ = planted_store(tmp_path / "g")
+    found, rounds = run(operator, tmp_path / "w", tol=1e-3)
+    x = found.view().astype(np.float64)
+    np.testing.assert_allclose(np.linalg.norm(x, axis=0), 1, atol=1e-6)
+    expected = np.linalg.norm(dense @ x - x * rounds[-1].ritz, axis=0)
+    np.testing.assert_allclose(rounds[-1].residuals, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 0])
+def test_interrupted_solve_ends_bit_identical(tmp_path, monkeypatch, memory_bytes):
+    monkeypatch.setattr(solver, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
     operator, _, _ = planted_store(tmp_path / "g")
-    whole, rounds = run(operator, tmp_path / "one")
+    whole, rounds = run(operator, tmp_path / "one", tol=1e-6, degree=4)
 
     class Stop(Exception):
         pass
@@ -73,12 +88,25 @@ def test_interrupted_solve_ends_bit_identical(tmp_path):
     interrupted = 0
     for _ in range(len(rounds) + 1):
         try:
-            again, _ = run(operator, tmp_path / "two", on_round=stop)
+            again, _ = run(operator, tmp_path / "two", tol=1e-6, degree=4, on_round=stop, memory_bytes=memory_bytes)
             break
         except Stop:
             interrupted += 1
-    assert interrupted == len(rounds) >= 2
-    np.testing.assert_array_equal(np.array(whole.view()), np.array(again.view()))
+    assert interrupted == len(rounds) >= 3
+    np.testing.assert_array_equal(whole.view(), again.view())
+
+
+def test_memory_and_threads_do_not_change_a_bit(tmp_path):
+    operator, _, _ = planted_store(tmp_path / "g", nodes=1500)
+    whole, _ = run(operator, tmp_path / "one", tol=1e-5)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            again, _ = run(operator, tmp_path / f"two{count}", tol=1e-5, memory_bytes=0)
+            np.testing.assert_array_equal(whole.view(), again.view())
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_as_many_channels_as_nodes(tmp_path):
@@ -103,9 +131,3 @@ def test_rayleigh_quotients_equal_dense(tmp_path):
     x = np.random.default_rng(0).standard_normal((400, 5)).astype(np.float32)
     expected = np.einsum("nc,nm,mc->c", x, dense, x) / (x**2).sum(axis=0)
     np.testing.assert_allclose(rayleigh_quotients(operator, x, tmp_path / "w"), expected, atol=1e-5)
-
-
-def test_state_of_another_size_is_not_taken_up(tmp_path):
-    operator, _, _ = planted_store(tmp_path / "g")
-    bank, _ = run(operator, tmp_path / "w")
-    assert Bank.open(tmp_path / "w").shape == bank.shape == (400, 16)

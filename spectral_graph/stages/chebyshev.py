@@ -1,0 +1,67 @@
+"""The solver `chebyshev` within stage `solve`: its options, what it says while it works, what is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.solve.chebyshev import Round, chebyshev
+from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.warm_start import warm_start
+
+
+def solve_by_chebyshev(
+    context: Context, table: ImageTable, kind: str, operator: BlockOperator
+) -> tuple[Callable[[int, int], np.ndarray], dict[str, Any]]:
+    """Compute the eigenvectors of one affinity.
+
+    Args:
+        context: of the run.
+        table: its images.
+        kind: the affinity.
+        operator: its merged operator.
+
+    Returns:
+        A function that returns the rows of the images start..stop, and what is to be noted beside the bank.
+    """
+    config = context.config
+    work = context.run.folder(kind) / "solve"
+
+    def show(result: Round) -> None:
+        residuals = result.residuals[: config.channels]
+        filtered = f"degree {result.degree} on {result.filtered} columns" if result.degree else "warm start"
+        context.reporter.note(
+            f"solve {kind}: round {result.index}, {filtered}: {int((residuals <= config.tol).sum())} of "
+            f"{config.channels} converged, largest residual {residuals.max():.1e} (goal {config.tol:.0e})"
+        )
+
+    with warm_start(context, table, kind, work) as start:
+        found, rounds = chebyshev(
+            operator,
+            work,
+            config.channels,
+            table.nodes_per_image,
+            config.tol,
+            config.degree,
+            config.max_rounds,
+            config.seed,
+            show,
+            start,
+        )
+    residuals = rounds[-1].residuals[: config.channels]
+    converged = bool(residuals.max() <= config.tol)
+    if not converged:
+        context.reporter.note(
+            f"solve {kind}: not converged: residual {residuals.max():.1e} after {len(rounds)} rounds; "
+            "raise --max-rounds or --degree, or accept it with a larger --tol"
+        )
+    notes = {
+        "eigenvalues": rounds[-1].ritz[: config.channels].tolist(),
+        "residuals": residuals.tolist(),
+        "converged": converged,
+        "history": [{"step": r.index, "residual": float(r.residuals[: config.channels].max())} for r in rounds],
+    }
+    return lambda start, stop: found.read(start, stop)[:, : config.channels], notes
