@@ -1,0 +1,100 @@
+// unit_project: rows minus a mean, scaled to unit length, and their coordinates in a few directions, in one pass.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <vector>
+
+#include "cpu/affinity_search.h"
+#include "cpu/half.h"
+#include "cpu/parallel.h"
+#include "cpu/torch_api.h"
+
+namespace sg {
+namespace {
+
+constexpr const char* kOp = "unit_project";
+constexpr int64_t kTaskRows = 192;
+
+// Eight sums side by side, so that the compiler may use vectors without changing the order of additions.
+double squares(const float* row, int64_t depth) {
+  constexpr int64_t kWidth = 8;
+  double sum[kWidth] = {};
+  int64_t k = 0;
+  for (; k + kWidth <= depth; k += kWidth) {
+    for (int64_t l = 0; l < kWidth; ++l) sum[l] += static_cast<double>(row[k + l]) * static_cast<double>(row[k + l]);
+  }
+  double rest = 0;
+  for (; k < depth; ++k) rest += static_cast<double>(row[k]) * static_cast<double>(row[k]);
+  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7])) + rest;
+}
+
+// NaN for a row with NaN or infinity, 0 for one whose length no normal float32 holds.
+float inverse_of(double squares) {
+  if (!(squares <= std::numeric_limits<double>::max())) return std::numeric_limits<float>::quiet_NaN();
+  const double norm = std::sqrt(squares);
+  return norm < static_cast<double>(std::numeric_limits<float>::min()) ? 0.0f : static_cast<float>(1.0 / norm);
+}
+
+std::tuple<Tensor, Tensor, Tensor> unit_project(const Tensor& rows, const Tensor& mean, const Tensor& basis) {
+  const HalfOrFloat matrix = check_half_or_float(kOp, "rows", rows);
+  check_tensor(kOp, "mean", mean, 1, ScalarType::Float);
+  check_tensor(kOp, "basis", basis, 2, ScalarType::Float);
+  const int64_t depth = matrix.depth, width = basis.size(1);
+  SG_CHECK(mean.numel() == depth, kOp, "mean must have as many elements as rows has columns, ", depth, ", got ",
+           mean.numel());
+  SG_CHECK(basis.size(0) == depth, kOp, "basis must have as many rows as rows has columns, ", depth, ", got ",
+           basis.size(0));
+  Tensor unit = torch::stable::new_empty(mean, {matrix.rows, depth});
+  Tensor inverse = torch::stable::new_empty(mean, {matrix.rows});
+  Tensor projected = torch::stable::new_empty(mean, {matrix.rows, width});
+  const float* centre = mean.const_data_ptr<float>();
+  const float* directions = basis.const_data_ptr<float>();
+  float* out = unit.mutable_data_ptr<float>();
+  float* inverses = inverse.mutable_data_ptr<float>();
+  float* coordinates = projected.mutable_data_ptr<float>();
+  const int64_t slivers = (width + kTileColumns - 1) / kTileColumns;
+  const AlignedFloats packed = aligned_floats(std::max<int64_t>(1, slivers * depth) * kTileColumns);
+  for (int64_t s = 0; s < slivers; ++s) {
+    for (int64_t k = 0; k < depth; ++k) {
+      for (int64_t c = 0; c < kTileColumns; ++c) {
+        const int64_t column = s * kTileColumns + c;
+        packed.get()[(s * depth + k) * kTileColumns + c] = column < width ? directions[k * width + column] : 0.0f;
+      }
+    }
+  }
+  const TileFunction tile = pick_tile();
+  for_each_task((matrix.rows + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
+    std::vector<float> buffer(static_cast<size_t>(depth));
+    const int64_t first = task * kTaskRows, past = std::min(matrix.rows, first + kTaskRows);
+    for (int64_t i = first; i < past; ++i) {
+      const float* from = matrix.row(i, buffer.data());
+      float* to = out + i * depth;
+      for (int64_t k = 0; k < depth; ++k) to[k] = from[k] - centre[k];
+      const float scale = inverses[i] = inverse_of(squares(to, depth));
+      for (int64_t k = 0; k < depth; ++k) to[k] *= scale;
+    }
+    float always[kTileRows];
+    std::fill(always, always + kTileRows, -std::numeric_limits<float>::infinity());
+    const float* strip[kTileRows];
+    Tile values;
+    for (int64_t s = 0; s < slivers; ++s) {
+      const int64_t columns = std::min<int64_t>(kTileColumns, width - s * kTileColumns);
+      for (int64_t i = first; i < past; i += kTileRows) {
+        const int64_t count = std::min<int64_t>(kTileRows, past - i);
+        for (int64_t r = 0; r < kTileRows; ++r) strip[r] = out + (i + std::min(r, count - 1)) * depth;
+        tile(depth, strip, packed.get() + s * depth * kTileColumns, always, nullptr, values);
+        for (int64_t r = 0; r < count; ++r) {
+          std::copy_n(values.value[r], columns, coordinates + (i + r) * width + s * kTileColumns);
+        }
+      }
+    }
+  });
+  return {unit, inverse, projected};
+}
+
+}  // namespace
+}  // namespace sg
+
+STABLE_TORCH_LIBRARY_IMPL(spectral_graph, CPU, m) { m.impl("unit_project", TORCH_BOX(&sg::unit_project)); }

@@ -1,0 +1,157 @@
+"""Methods `faiss-ivf`, `faiss-hnsw`, `faiss-gpu` (an inverted file on GPUs): the indexes of FAISS, keys in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from spectral_graph.errors import ConfigError
+from spectral_graph.graph.neighbours.cells import import_faiss, kmeans
+from spectral_graph.graph.neighbours.job import Job, Side
+from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists
+from spectral_graph.graph.neighbours.sample import Truth, sample_nodes, unit_sample
+from spectral_graph.graph.neighbours.table import unit_rows_of
+from spectral_graph.graph.neighbours.tune import lower_recall
+
+ROWS_PER_LIST = 40
+GPU_MOST = 2048
+"""Neighbours of a query that FAISS's GPU indexes can return."""
+LINKS, BUILD_EFFORT = 32, 64
+"""Of the HNSW graph."""
+
+Searcher = Callable[[np.ndarray, tuple[int, int], int], tuple[np.ndarray, np.ndarray]]
+"""From unit rows of one image's queries, the image's own nodes and the effort to values and nodes, best first."""
+
+
+def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]:
+    """Search with the least effort of 1, 2, 4, ... that reaches the recall on a sample.
+
+    The graph of `faiss-hnsw` depends on the number of threads, since FAISS inserts concurrently.
+
+    Returns:
+        The lists and the facts.
+
+    Raises:
+        ConfigError: FAISS is missing, or a GPU is asked for and there is none.
+    """
+    start = time.perf_counter()
+    faiss = import_faiss()
+    if method == "faiss-gpu" and getattr(faiss, "get_num_gpus", int)() == 0:
+        raise ConfigError("faiss-gpu needs a GPU, but this FAISS finds none; choose --neighbours cells")
+    truth = Truth.start(job)
+    unit = np.empty(job.key.rows.shape, np.float32)
+    for begin, end in job.groups():
+        part = _unit(job, job.key, begin, end)
+        truth.see(begin, part)
+        unit[begin:end] = part.numpy()
+    search, most = _hnsw(faiss, job, unit) if method == "faiss-hnsw" else _ivf(faiss, job, unit, method == "faiss-gpu")
+    built = time.perf_counter()
+    effort = 1
+    while effort < most and not _reaches(job, truth, search, effort):
+        effort = min(most, effort * 2)
+    chosen = time.perf_counter()
+
+    lists = new_lists(job.folder, job.nodes, job.count)
+    zero = 0
+    for image in range(len(job.image_ptr) - 1):
+        begin, end = int(job.image_ptr[image]), int(job.image_ptr[image + 1])
+        job.report(begin, job.nodes)
+        if begin == end:
+            continue
+        queries = unit[begin:end] if job.key is job.query else _unit(job, job.query, begin, end).numpy()
+        zero += int((~queries.any(axis=1)).sum())
+        columns, values = _tidy(job, *search(queries, (begin, end), effort))
+        lists.columns[begin:end] = columns
+        lists.values[begin:end] = values
+    job.report(job.nodes, job.nodes)
+    return lists, {
+        "recall": truth.recall(lists.columns),
+        "effort": effort,
+        "zero_rows": zero,
+        "seconds_building": built - start,
+        "seconds_choosing": chosen - built,
+        "seconds_searching": time.perf_counter() - chosen,
+    }
+
+
+def _unit(job: Job, side: Side, begin: int, end: int) -> torch.Tensor:
+    raw = torch.from_numpy(side.rows.read(slice(begin, end)))
+    return unit_rows_of(job, side, raw, np.arange(begin, end), torch.zeros(raw.shape[1], 0))[0]
+
+
+def _ivf(faiss: Any, job: Job, unit: np.ndarray, on_gpus: bool) -> tuple[Searcher, int]:
+    number = max(1, min(job.nodes // ROWS_PER_LIST, round(2 * job.nodes**0.5)))
+    nodes = sample_nodes(job, ROWS_PER_LIST * number, job.seed)
+    sample = unit_sample(job, job.key, nodes).numpy()
+    if len(sample) == 0:
+        sample = np.zeros((1, unit.shape[1]), np.float32)
+    centroids = kmeans(sample, min(number, len(sample)), job.seed)
+    coarse = faiss.IndexFlatIP(unit.shape[1])
+    coarse.add(centroids)
+    index: Any = faiss.IndexIVFFlat(coarse, unit.shape[1], len(centroids), faiss.METRIC_INNER_PRODUCT)
+    index.train(sample)
+    index.add(unit)
+    if on_gpus:
+        index = faiss.index_cpu_to_all_gpus(index)
+        most = min(GPU_MOST, job.nodes, job.count + int(np.diff(job.image_ptr).max()))
+
+        def on_gpu(queries: np.ndarray, own: tuple[int, int], effort: int) -> tuple[np.ndarray, np.ndarray]:
+            # No selector there: enough neighbours that those of the own image can be left out.
+            values, columns = index.search(queries, most, params=faiss.SearchParametersIVF(nprobe=effort))
+            return values, np.where((columns >= own[0]) & (columns < own[1]), -1, columns)
+
+        return on_gpu, len(centroids)
+
+    def search(queries: np.ndarray, own: tuple[int, int], effort: int) -> tuple[np.ndarray, np.ndarray]:
+        others = faiss.IDSelectorNot(faiss.IDSelectorRange(*own))
+        found: tuple[np.ndarray, np.ndarray] = index.search(
+            queries, job.count, params=faiss.SearchParametersIVF(nprobe=effort, sel=others)
+        )
+        return found
+
+    return search, len(centroids)
+
+
+def _hnsw(faiss: Any, job: Job, unit: np.ndarray) -> tuple[Searcher, int]:
+    index = faiss.IndexHNSWFlat(unit.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = BUILD_EFFORT
+    index.add(unit)
+
+    def search(queries: np.ndarray, own: tuple[int, int], effort: int) -> tuple[np.ndarray, np.ndarray]:
+        others = faiss.IDSelectorNot(faiss.IDSelectorRange(*own))
+        found: tuple[np.ndarray, np.ndarray] = index.search(
+            queries, job.count, params=faiss.SearchParametersHNSW(efSearch=max(effort, job.count), sel=others)
+        )
+        return found
+
+    return search, job.nodes
+
+
+def _reaches(job: Job, truth: Truth, search: Searcher, effort: int) -> bool:
+    image = truth.image.numpy()
+    found = np.full((len(image), job.count), -1, np.int64)
+    for each in np.unique(image):
+        which = np.flatnonzero(image == each)
+        own = int(job.image_ptr[each]), int(job.image_ptr[each + 1])
+        found[which] = _tidy(job, *search(truth.unit.numpy()[which], own, effort))[0]
+    known = truth.columns.numpy()
+    hits = (known[:, :, None] == found[:, None, :]).any(2)
+    return not (known >= 0).any() or lower_recall(hits, known >= 0) >= job.recall
+
+
+def _tidy(job: Job, values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns and values (n, count) in our order, without what is free or too small."""
+    keep = (columns >= 0) & (values > 0) & (values >= np.float32(job.threshold))
+    order = np.lexsort((columns, -np.where(keep, values, -np.inf)), axis=1)[:, : job.count]
+    kept = np.take_along_axis(keep, order, 1)
+    columns = np.where(kept, np.take_along_axis(columns, order, 1), -1)
+    values = np.where(kept, np.take_along_axis(values, order, 1), 0)
+    short = job.count - columns.shape[1]
+    if short > 0:
+        columns = np.pad(columns, ((0, 0), (0, short)), constant_values=-1)
+        values = np.pad(values, ((0, 0), (0, short)))
+    return columns.astype(np.int32), values.astype(np.float32)

@@ -1,0 +1,79 @@
+"""The result of a search: for every node its best neighbours, on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spectral_graph.files import disk_full_in_words, read_json, write_json
+from spectral_graph.graph.neighbours.pages import drop_pages, new_array, open_array
+
+FACTS = "facts.json"
+LISTS = "lists.npy"
+"""(2, N, count) int32: the columns, and the bits of the values."""
+
+
+@dataclass(frozen=True)
+class NeighbourLists:
+    """Neighbours of every node, best first; free places stand at the end of a row.
+
+    Attributes:
+        columns: (N, count) int32, memory-mapped; nodes, -1 on free places.
+        values: (N, count) float32, memory-mapped; cosines, descending, equal ones by ascending column; 0 if free.
+        facts: what the search found about itself, as JSON holds it.
+    """
+
+    columns: np.ndarray
+    values: np.ndarray
+    facts: dict[str, Any]
+
+    def flush(self) -> None:
+        """Force what was written to the disk."""
+        with disk_full_in_words(Path(str(self.columns.filename))):  # type: ignore[attr-defined]
+            self.columns.flush()  # type: ignore[attr-defined]
+
+    def drop(self) -> None:
+        """Give the mapped pages back."""
+        drop_pages(self.columns)
+
+    def csr(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows `begin` to `end` in compressed rows.
+
+        Returns:
+            indptr (end - begin + 1,) int64, indices int32 ascending in each row, values float32.
+        """
+        columns, values = np.array(self.columns[begin:end]), np.array(self.values[begin:end])
+        self.drop()
+        order = np.argsort(columns, axis=1, kind="stable")
+        columns, values = np.take_along_axis(columns, order, 1), np.take_along_axis(values, order, 1)
+        there = columns >= 0
+        indptr = np.zeros(end - begin + 1, np.int64)
+        np.cumsum(there.sum(axis=1), out=indptr[1:])
+        return indptr, columns[there], values[there]
+
+
+def new_lists(folder: Path, nodes: int, count: int) -> NeighbourLists:
+    """Create empty lists in `folder`; they count as complete once `publish` has written their facts."""
+    (folder / FACTS).unlink(missing_ok=True)
+    both = new_array(folder / LISTS, (2, nodes, count), np.int32)
+    for begin in range(0, nodes, 1 << 20):
+        both[0, begin : begin + (1 << 20)] = -1
+        drop_pages(both)
+    return NeighbourLists(both[0], both[1].view(np.float32), {})
+
+
+def open_lists(folder: Path) -> NeighbourLists:
+    """Open lists, complete or not."""
+    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
+    both = open_array(folder / LISTS)
+    return NeighbourLists(both[0], both[1].view(np.float32), facts)
+
+
+def publish(folder: Path, lists: NeighbourLists, facts: dict[str, Any]) -> NeighbourLists:
+    """Write the facts last: from now on the lists are complete."""
+    lists.flush()
+    write_json(folder / FACTS, facts)
+    return NeighbourLists(lists.columns, lists.values, facts)
