@@ -1,6 +1,7 @@
-"""The command line: `spectral-graph build`, one command a stage, and `spectral-graph info`.
+"""The command line: `spectral-graph build`, one command a stage, `spectral-graph image`, and `spectral-graph info`.
 
-The options are those of `spectral_graph.config.RunConfig`; nothing is defined twice.
+The options are those of `spectral_graph.config.RunConfig` and of `spectral_graph.per_image.options.ImageConfig`;
+nothing is defined twice.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from spectral_graph import __version__
 from spectral_graph.config import PRESETS, STAGES, RunConfig, flag, make_config, stage_of
 from spectral_graph.errors import SpectralGraphError
+from spectral_graph.per_image.options import ImageConfig, make_image_config
 from spectral_graph.progress import Reporter
 
 
@@ -27,9 +31,15 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     reporter = Reporter(quiet=getattr(options, "quiet", False))
     try:
         if options.command == "info":
-            from spectral_graph.info import describe
+            print(_info(options, parser))  # noqa: T201  the result of the command
+            return 0
+        if options.command == "models":
+            from spectral_graph.features.listing import describe_models
 
-            print(describe(options.run))  # noqa: T201  the result of the command
+            print(describe_models())  # noqa: T201  the result of the command
+            return 0
+        if options.command == "image":
+            _image(options, shlex.join([program, *given]), reporter)
             return 0
         shown = given[1:] if program != "spectral-graph" else given
         _run(options, shlex.join([*program.split(), *shown]), reporter)
@@ -44,6 +54,31 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
         print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 130
     return 0
+
+
+def _info(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    if options.run is None and not options.backends:
+        parser.error("info needs a RUN to tell about, or --backends")
+    texts = []
+    if options.backends:
+        from spectral_graph.ops.describe import describe_operators
+
+        texts.append(describe_operators())
+    if options.run is not None:
+        from spectral_graph.info import describe
+
+        texts.append(describe(options.run))
+    return "\n".join(texts)
+
+
+def _image(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
+    from spectral_graph.per_image.command import run_images
+
+    given = {name: getattr(options, name) for name in ImageConfig.model_fields if hasattr(options, name)}
+    page = run_images(
+        make_image_config(given), options.photos, options.out, force=options.force, command=command, reporter=reporter
+    )
+    reporter.note(f"done: {page}")
 
 
 def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
@@ -103,8 +138,30 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         )
         part.add_argument("out", type=Path, metavar="RUN", help="run directory")
         _add_options(part)
-    info = commands.add_parser("info", help="tell what a run holds", description="Tell what a run directory holds.")
-    info.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    image = commands.add_parser(
+        "image",
+        help="photo by photo: regions, eigenvectors and masks from all heads of all layers",
+        description="Analyse photos one by one: every head of every attention layer is a graph. Writes one folder a "
+        "photo and a page. Photos that are done are kept when the same command is given again.",
+    )
+    image.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="photo, or folder of photos")
+    image.add_argument("--out", type=Path, default=Path("runs/image"), help="folder of results (runs/image)")
+    image.add_argument("--force", action="store_true", help="compute photos anew that are done")
+    image.add_argument("--quiet", action="store_true", help="print errors only")
+    for name, field in ImageConfig.model_fields.items():
+        _add_option(image, name, field)
+    info = commands.add_parser(
+        "info",
+        help="tell what a run holds, or how the operators are computed here",
+        description="Tell what a run directory holds, or how the operators are computed here.",
+    )
+    info.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run directory")
+    info.add_argument("--backends", action="store_true", help="operators, instruction set, threads, GPU, backends")
+    commands.add_parser(
+        "models",
+        help="list the models that have a short name, and which of them can be used here",
+        description="List the models that have a short name, and which of them can be used here.",
+    )
     return parser
 
 
@@ -116,15 +173,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     groups = {stage: parser.add_argument_group(f"options of stage {stage}") for stage in STAGES}
     for name, field in RunConfig.model_fields.items():
-        default = _shown(field.default)
-        text = f"{field.description}{f' ({default})' if default else ''}".replace("%", "%%")
-        settings: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text, "dest": name}
-        if field.annotation is bool:
-            settings["action"] = argparse.BooleanOptionalAction
-        else:
-            choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
-            settings["metavar"] = "|".join(choices) if choices else name.upper()
-        groups[stage_of(name)].add_argument(flag(name), **settings)
+        _add_option(groups[stage_of(name)], name, field)
+
+
+def _add_option(target: argparse._ActionsContainer, name: str, field: FieldInfo) -> None:
+    default = _shown(field.default)
+    text = f"{field.description}{f' ({default})' if default else ''}".replace("%", "%%")
+    settings: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text, "dest": name}
+    if field.annotation is bool:
+        settings["action"] = argparse.BooleanOptionalAction
+    else:
+        choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
+        settings["metavar"] = "|".join(choices) if choices else name.upper()
+    target.add_argument(flag(name), **settings)
 
 
 def _shown(default: Any) -> str:

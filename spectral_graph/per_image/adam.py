@@ -1,0 +1,142 @@
+"""The paper's solver for one photo: Adam on Eqn. 4 with every head of every layer as its own graph.
+
+With u the columns of X (N, C) scaled to unit length, and S_a the symmetric part of D^-1 A of graph a (or its other
+normalisation, see `operator.MergedAttention`),
+
+    loss = mean over graphs and channels of |u_c^T g_a^T S_a g_a u_c - 1|  +  || X^T X / N - I ||_F
+
+X^T X is divided by N because X starts as N(0, 1) noise, as in `spectral_graph.solve.objective`. As S_a is symmetric,
+one product S_a g_a u gives both value and gradient. All S_a of the photo are held in memory, m n^2 float32: this is the
+price of the method, which the merged operator does not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from spectral_graph.errors import SolverError
+from spectral_graph.features.model import Extraction, LayerInfo
+from spectral_graph.graph.grid_map import Grid
+from spectral_graph.ops import adam_rows_
+from spectral_graph.per_image.operator import Normalisation, head_graph, heads_of, scaled_grid_map
+from spectral_graph.solve.streaming import normal_rows
+
+_STREAM = 5
+"""Number of the random stream of X, different from those of other solvers."""
+
+
+@dataclass(frozen=True, eq=False)
+class _OneGrid:
+    """The graphs of one grid.
+
+    Attributes:
+        stacked: (m * n, n) float32, S of one graph below the other.
+        g: (n, N) float64 from the photo's grid; None where it is the same.
+    """
+
+    stacked: Tensor
+    g: sparse.csr_array | None
+
+
+@dataclass(frozen=True, eq=False)
+class HeadGraphs:
+    """Every head of every layer of one photo as a dense graph.
+
+    Attributes:
+        parts: one for each grid.
+        count: m, of all graphs.
+    """
+
+    parts: tuple[_OneGrid, ...]
+    count: int
+
+    @classmethod
+    def of(
+        cls, extraction: Extraction, row: int, layers: Sequence[LayerInfo], normalisation: Normalisation
+    ) -> HeadGraphs:
+        """Build the graphs of the photo at `row` of an extraction."""
+        graphs = ((grid, head_graph(q, k, normalisation)) for grid, q, k in heads_of(extraction, row, layers))
+        return cls.stack(graphs, extraction.grid)
+
+    @classmethod
+    def stack(cls, graphs: Iterable[tuple[Grid, Tensor]], bank: Grid) -> HeadGraphs:
+        """Take symmetric (n, n) float32 matrices with their grids, and the photo's grid."""
+        found: dict[Grid, list[Tensor]] = {}
+        for grid, graph in graphs:
+            found.setdefault(grid, []).append(graph)
+        parts = tuple(_OneGrid(torch.cat(each), scaled_grid_map(bank, grid)) for grid, each in found.items())
+        return cls(parts, sum(map(len, found.values())))
+
+
+def loss_and_gradient(graphs: HeadGraphs, x: Tensor) -> tuple[float, Tensor]:
+    """Return Eqn. 4 at x (N, C) float32, and its gradient (N, C) float32."""
+    nodes, channels = x.shape
+    norm = x.norm(dim=0)
+    u = x / norm
+    by_u = torch.zeros_like(u)
+    distance = 0.0
+    for part in graphs.parts:
+        seen = u if part.g is None else torch.from_numpy((part.g @ u.numpy()).astype(np.float32))
+        product = (part.stacked @ seen).view(-1, *seen.shape)
+        away = (product * seen).sum(dim=1) - 1
+        distance += float(away.abs().sum())
+        slope = (product * away.sign()[:, None]).sum(dim=0)
+        by_u += slope if part.g is None else torch.from_numpy((part.g.T @ slope.numpy()).astype(np.float32))
+    terms = graphs.count * channels
+    by_u *= 2 / terms
+    gradient = (by_u - u * (u * by_u).sum(dim=0)) / norm
+    departure = x.T @ x / nodes - torch.eye(channels)
+    frobenius = departure.norm()
+    if frobenius > 0:
+        gradient += x @ departure * (2 / (nodes * frobenius))
+    return distance / terms + float(frobenius), gradient
+
+
+def adam(
+    graphs: Callable[[int], HeadGraphs],
+    nodes: int,
+    channels: int,
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    reuse: float = 1.0,
+) -> np.ndarray:
+    """Minimise Eqn. 4 by Adam (betas 0.9 and 0.999), starting from N(0, 1).
+
+    Args:
+        graphs: draw number -> the photo's graphs; draw 0 is the first.
+        nodes: N.
+        channels: C.
+        steps: of Adam.
+        learning_rate: of Adam.
+        seed: of X, and of when a new draw is taken.
+        reuse: chance that a step keeps the graphs of the step before; 1 for models without noise.
+
+    Returns:
+        X (N, C) float32.
+
+    Raises:
+        SolverError: X is no longer finite.
+    """
+    start = np.empty((nodes, channels), np.float32)
+    normal_rows(start, seed, _STREAM)
+    x = torch.from_numpy(start)
+    m, v = torch.zeros_like(x), torch.zeros_like(x)
+    fresh = np.random.default_rng([seed, _STREAM]).random(steps) >= reuse
+    current, draw = graphs(0), 0
+    for step in range(1, steps + 1):
+        if step > 1 and fresh[step - 1]:
+            draw += 1
+            current = graphs(draw)
+        _, gradient = loss_and_gradient(current, x)
+        adam_rows_(x, m, v, gradient, torch.full((nodes,), step), learning_rate)
+    if not bool(x.isfinite().all()):
+        raise SolverError(f"adam left the finite numbers; lower --learning-rate {learning_rate:g}")
+    return x.numpy()

@@ -1,0 +1,218 @@
+"""`spectral-graph image` as a user meets it: results, resume, bad photos, bad options."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spectral_graph.cli import main
+from spectral_graph.evaluate.confusion import confusion
+from spectral_graph.features.noise import Noise
+from spectral_graph.per_image import store
+from spectral_graph.per_image.forward import PhotoSolver
+from spectral_graph.per_image.options import make_image_config
+from spectral_graph.per_image.oracle import Oracle
+
+MODEL = "vit_tiny_patch16_224"
+FILES = {"result.json", "result.npz", "labels.png", "regions.png", "eigenvectors.png", "masks.png"}
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Three photos of two shapes, one of them of one colour, and one file that is no photo."""
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name, (height, width) in {"a": (80, 120), "deep/b": (120, 80)}.items():
+        pixels = generator.integers(0, 60, (height, width, 3))
+        pixels[20:60, 20:60] += generator.integers(90, 190, 3)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}.png")
+    Image.new("RGB", (120, 80), (120, 30, 40)).save(folder / "flat.png")
+    (folder / "no.jpg").write_bytes(b"no photo")
+    return folder
+
+
+@pytest.fixture
+def call(capsys, model_weights, tmp_path):
+    def run(*arguments, out="out"):
+        common = ["--model", MODEL, "--weights", str(model_weights), "--size", "96", "--kmeans-init", "1"]
+        code = main(["image", *map(str, arguments), *common, "--out", str(tmp_path / out)])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.err
+
+    return run
+
+
+def results(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.glob("*/*"))}
+
+
+def test_photos_become_folders_and_a_page_and_a_bad_one_is_listed(call, photos, tmp_path):
+    code, words = call(photos)
+    assert code == 0
+    assert "skipped no" in words and "no.jpg" in words
+    out = tmp_path / "out"
+    names = {p.name for p in out.iterdir() if p.is_dir()}
+    (deep,) = names - {"a", "flat"}
+    assert deep.startswith("deep_b-")
+    for name in names:
+        assert {p.name for p in (out / name).iterdir()} == FILES
+    record = json.loads((out / "a" / "result.json").read_text())
+    assert record["grid"] == [5, 7] and record["network_size"] == [80, 112] and record["graphs"] == 12 * 3
+    arrays = np.load(out / "a" / "result.npz")
+    assert arrays["regions"].shape == (5, 7) and arrays["regions"].max() == record["clusters"] - 1
+    np.testing.assert_allclose(np.square(arrays["eigenvectors"]).sum(axis=(0, 1)), 1, rtol=1e-5)
+    assert (np.diff(arrays["eigenvalues"]) <= 0).all() and arrays["eigenvalues"][0] <= 1 + 1e-5
+    assert np.asarray(Image.open(out / "a" / "labels.png")).shape == (80, 120)
+    page = (out / "index.html").read_text()
+    assert 'src="a/regions.png"' in page and "no.jpg" in page
+    assert json.loads((out / "image.json").read_text())["skipped"][0][0] == "no"
+
+
+def test_a_second_call_keeps_what_is_done_and_makes_what_is_missing(call, photos, tmp_path, monkeypatch):
+    call(photos)
+    out = tmp_path / "out"
+    before = results(out)
+    for path in (out / "a").iterdir():
+        path.unlink()
+    (out / "a").rmdir()
+    written = []
+    write = store.Results.write
+    monkeypatch.setattr(
+        store.Results, "write", lambda self, photo, *rest: (written.append(photo.name), write(self, photo, *rest))
+    )
+    assert call(photos)[0] == 0
+    assert written == ["a"]
+    assert results(out) == before
+    Image.new("RGB", (120, 80), (1, 2, 200)).save(photos / "flat.png")
+    call(photos)
+    assert written == ["a", "flat"]
+    call(photos, "--force")
+    assert sorted(written[2:])[0] == "a" and len(written) == 5
+
+
+def test_an_interrupted_call_leaves_no_half_result(call, photos, tmp_path, monkeypatch):
+    call(photos, out="whole")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_write_arrays", stop)
+    assert call(photos)[0] == 130
+    monkeypatch.undo()
+    assert results(tmp_path / "out") == {}
+    assert call(photos)[0] == 0
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_other_options_do_not_mix(call, photos, tmp_path):
+    call(photos)
+    code, words = call(photos, "--channels", "6")
+    assert code == 2 and "--channels is 6" in words and "was made with 10" in words
+    assert call(photos / "a.png", "--channels", "6", "--force")[0] == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "a/regions.png" in page and "flat/regions.png" not in page
+
+
+def test_another_photo_of_the_same_name_is_not_overwritten(call, photos, tmp_path):
+    call(photos / "a.png")
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.new("RGB", (90, 90), (9, 200, 40)).save(other / "a.png")
+    code, words = call(other / "a.png")
+    assert code == 2 and "another photo of this name" in words
+    assert json.loads((tmp_path / "out" / "a" / "result.json").read_text())["photo"].endswith("photos/a.png")
+
+
+def test_solvers_and_choices_run_through(call, photos, tmp_path):
+    more = ["--channels", "4", "--solver", "adam", "--steps", "20", "--choose", "eigengap", "--clusters", "2-3"]
+    assert call(photos / "a.png", *more, "--normalisation", "random_walk", "--layers", "2,5")[0] == 0
+    record = json.loads((tmp_path / "out" / "a" / "result.json").read_text())
+    assert record["graphs"] == 6 and len(record["eigenvalues"]) == 4 and record["clusters"] in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--clusters", "10-2"], "--clusters 10-2"),
+        (["--clusters", "many"], "give K as 2-10"),
+        (["--mask-area", "0.9-0.1"], "--mask-area 0.9-0.1"),
+        (["--mask-iou", "1.5"], "--mask-iou 1.5"),
+        (["--solver", "magic"], "--solver magic"),
+        (["--layers", "5-40"], "40"),
+        (["--channels", "1000"], "--channels 1000: the photo has 35 nodes"),
+        (["--timesteps", "x"], "timesteps 'x'"),
+        (["--choose", "eigengap", "--clusters", "12"], "raise --channels"),
+    ],
+)
+def test_wrong_options_are_worded(call, photos, more, words):
+    code, found = call(photos / "a.png", *more)
+    assert code == 2
+    assert found.strip().splitlines()[-1].startswith("error: ") and words in found
+
+
+def test_missing_photos_and_foreign_folders_are_worded(call, photos, tmp_path):
+    assert "there is no such photo" in call(tmp_path / "nowhere.jpg")[1]
+    (tmp_path / "empty").mkdir()
+    assert "no image in this folder" in call(tmp_path / "empty")[1]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    code, words = call(photos, out="mine")
+    assert code == 2 and "thesis.tex" in words
+    code, words = call(photos / "no.jpg")
+    assert code == 2 and "none of the 1 photos could be used" in words
+
+
+def test_draws_of_noise_differ_by_pass_and_photo(model_weights):
+    """The names under which noise is drawn differ from pass to pass and repeat from call to call."""
+    solver = PhotoSolver(make_image_config({"model": MODEL, "weights": model_weights, "size": 96}))
+    seen = []
+
+    class Recorder:
+        def extract(self, pixels, layers, tensors, ids):
+            seen.append(tuple(ids))
+
+    solver.model = Recorder()
+    for draw in (0, 1):
+        solver.extract(np.zeros((2, 32, 32, 3), np.uint8), ["x", "y"], draw)
+    assert len({name for ids in seen for name in ids}) == 4
+    noise = Noise(0, 500, 0)
+    steps = [noise.draw(ids, (1,))[0].tolist() for ids in seen]
+    assert steps[0] != steps[1] and solver.passes == 1
+
+
+def test_oracle_is_that_of_a_loop_over_regions():
+    generator = np.random.default_rng(0)
+    oracle = Oracle(["x", "y", "z"])
+    total = np.zeros((3, 3), int)
+    expected = []
+    for _ in range(4):
+        regions = generator.integers(0, 4, (5, 6))
+        label = np.kron(generator.integers(-1, 3, (5, 6)), np.ones((2, 2), int)).astype(np.int16)
+        large = np.kron(regions, np.ones((2, 2), int))
+        decoded = np.zeros_like(large)
+        for region in range(4):
+            inside = label[(large == region) & (label >= 0)]
+            decoded[large == region] = np.bincount(inside, minlength=3).argmax() if inside.size else 0
+        counts = confusion(decoded, label, 3, 3)
+        union = counts.sum(0) + counts.sum(1) - counts.diagonal()
+        expected.append((counts.diagonal()[union > 0] / union[union > 0]).mean())
+        total += counts
+        assert oracle.add(regions, label) == pytest.approx(expected[-1])
+    assert oracle.add(np.zeros((2, 2), int), np.full((4, 4), -1)) is None
+    union = total.sum(0) + total.sum(1) - total.diagonal()
+    assert oracle.per_photo == pytest.approx(np.mean(expected))
+    assert oracle.whole == pytest.approx((total.diagonal() / union).mean())
+    assert Oracle(["x"]).per_photo is None and Oracle(["x"]).whole is None
+
+
+def test_importing_the_command_line_stays_light():
+    import subprocess
+    import sys
+
+    code = "import sys, spectral_graph.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not set(loaded) & {"timm", "matplotlib", "sklearn"}
