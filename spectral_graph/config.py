@@ -75,14 +75,18 @@ class RunConfig(BaseModel):
     )
 
     scope: Literal["batch", "dataset"] = option(
-        "graph", "batch", "where a node's inter-image neighbours come from: batch: its mini-batch; dataset: all images"
+        "graph",
+        "dataset",
+        "where a node's inter-image neighbours come from: dataset: all images; batch: its mini-batch",
     )
     batch: int = option("graph", 40, "scope batch: images in one graph block (mini-batch)", ge=1)
     rounds: int = option(
         "graph", 2, "scope batch: how often each image is in a mini-batch, each time with others", ge=1
     )
     neighbours: Literal["exact", "cells", "faiss-ivf", "faiss-hnsw", "faiss-gpu"] = option(
-        "graph", "exact", "scope dataset: how neighbours are searched; all but exact are approximate"
+        "graph",
+        "cells",
+        "scope dataset: how neighbours are searched; all but exact are approximate (scope batch is always exact)",
     )
     recall: float = option(
         "graph", 0.95, "scope dataset: share of the true neighbours that an approximate search must find", gt=0, lt=1
@@ -99,7 +103,7 @@ class RunConfig(BaseModel):
     centre: bool = option("graph", True, "subtract the data set's mean q, k, v before normalising")
     hubs: Literal["none", "mutual", "cap", "csls", "sinkhorn"] = option(
         "graph",
-        "none",
+        "sinkhorn",
         "nodes that very many choose: mutual: only neighbours that chose back; cap: only the nearest of those that "
         "chose a node; csls: choose by local scaling; sinkhorn: balance the degrees",
     )
@@ -180,6 +184,8 @@ class RunConfig(BaseModel):
 PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
     "paper": {
+        "scope": "batch",
+        "hubs": "none",
         "c_intra": 10,
         "c_inter": 10,
         "sharpen": 1.0,
@@ -191,6 +197,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "released": {
         "timesteps": "0-300",
+        "scope": "batch",
+        "hubs": "none",
         "batch": 40,
         "c_intra": 50,
         "c_inter": 50,
@@ -235,11 +243,6 @@ def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
         raise ConfigError(
             "--solver adam works on mini-batches of images, but --scope dataset builds one graph over all of them; "
             "use --solver chebyshev, or --scope batch"
-        )
-    if config.scope == "batch" and config.neighbours != "exact":
-        raise ConfigError(
-            f"--neighbours {config.neighbours}: the neighbours in a mini-batch are always searched exactly; "
-            "leave it out, or use --scope dataset"
         )
     return config
 

@@ -54,6 +54,8 @@ def options(folder, model_weights) -> dict:
         "weights": model_weights,
         "layers": "2,5",
         "size": "80",
+        "scope": "batch",
+        "hubs": "none",
         "batch": 4,
         "rounds": 2,
         "c_intra": 4,

@@ -68,7 +68,7 @@ inline bool columns_valid(const int32_t* indices, int64_t count, int64_t columns
 }
 
 // Whether nothing that the rows [begin, end) name lies outside the arrays. It is called right before the rows are
-// worked on: the pass over the indices brings them into the cache, so the check costs next to nothing.
+// worked on: the pass over the indices brings them into the cache, so the check costs little.
 inline bool rows_valid(const Csr& csr, int64_t begin, int64_t end) {
   bool ordered = csr.indptr[begin] >= 0 && csr.indptr[end] <= csr.entries;
   for (int64_t i = begin; i < end; ++i) ordered &= csr.indptr[i] <= csr.indptr[i + 1];
@@ -108,15 +108,37 @@ inline std::vector<int64_t> cut_rows(const Csr& csr, int64_t parts) {
   return cuts;
 }
 
-// Calls rows(part, begin, end) on each part in parallel. With `check` a part's indices are tested first, and a bad one
-// throws when all parts are done; without it the caller knows that the matrix is sound.
+constexpr int64_t kCheckedEntries = 4096;  // at a time: their indices then wait in the first-level cache
+
+// Calls rows(begin, end) on consecutive blocks of the rows [begin, end), each right after it was tested. Stops at a bad
+// one and returns false.
+template <class Rows>
+bool for_checked_rows(const Csr& csr, int64_t begin, int64_t end, const Rows& rows) {
+  while (begin < end) {
+    // Unsigned, because the numbers may be anything yet.
+    const auto entries = [&](int64_t past) {
+      return static_cast<uint64_t>(csr.indptr[past]) - static_cast<uint64_t>(csr.indptr[begin]);
+    };
+    int64_t past = begin + 1;
+    while (past < end && past - begin < kCheckedEntries && entries(past + 1) <= kCheckedEntries) ++past;
+    if (!rows_valid(csr, begin, past)) return false;
+    rows(begin, past);
+    begin = past;
+  }
+  return true;
+}
+
+// Calls rows(part, begin, end) on the parts in parallel, a part in one thread and in ascending order. With `check`
+// every block of rows is tested before its call, and a bad one throws when all parts are done; without it the caller
+// knows that the matrix is sound, and a part is one call.
 template <class Rows>
 void for_each_part(const char* op, const Csr& csr, const std::vector<int64_t>& cuts, bool check, const Rows& rows) {
   std::atomic<bool> valid{true};
   for_each_task(static_cast<int64_t>(cuts.size()) - 1, [&](int64_t part) {
     if (cuts[part] >= cuts[part + 1]) return;
-    if (!check || rows_valid(csr, cuts[part], cuts[part + 1])) rows(part, cuts[part], cuts[part + 1]);
-    else valid.store(false, std::memory_order_relaxed);
+    const auto block = [&](int64_t begin, int64_t end) { rows(part, begin, end); };
+    if (!check) block(cuts[part], cuts[part + 1]);
+    else if (!for_checked_rows(csr, cuts[part], cuts[part + 1], block)) valid = false;
   });
   if (!valid.load()) fail_csr(op, csr);
 }

@@ -1,6 +1,7 @@
 // csr_spmm: y = A x for a sparse A in compressed rows and a dense x of few columns.
 
 #include "cpu/csr.h"
+#include "cpu/pages.h"
 #include "cpu/spmm_bf16.h"
 #include "cpu/spmm_rows.h"
 #include "cpu/torch_api.h"
@@ -24,7 +25,7 @@ Tensor csr_spmm(const Tensor& indptr, const Tensor& indices, const Tensor& value
   const Csr csr = check_csr(kOp, indptr, indices, x.size(0));
   check_values(kOp, values, csr, result);
   const int64_t channels = x.size(1);
-  Tensor y = torch::stable::new_empty(x, {csr.rows, channels}, result);
+  Tensor y = new_result(x, {csr.rows, channels}, result);
   const auto multiply = [&](const auto rows, const auto* stored, const auto* in, auto* out) {
     for_each_rows(kOp, csr, kLeastWork, check, [&](int64_t begin, int64_t end) {
       rows(csr, {stored}, in, channels, out, begin, end);

@@ -1,64 +1,164 @@
 // csr_symmetrise: A = (B + B^T) / 2 with sorted columns, and the degrees D = A 1.
+//
+// One array has a region for each row i of A, as long as the rows i of B and of B^T together. The transpose is
+// scattered to the ends of the regions; then row i of B, read from B itself, and the end of the region are merged to
+// the beginning of it. The writing never overtakes the reading: what was written is at most what was taken from either
+// side. So the merge needs no pass to count its results and no second array. At last the rows move to A.
 
+#include <cstring>
 #include <tuple>
 
+#include "cpu/pages.h"
+#include "cpu/sorted_rows.h"
 #include "cpu/torch_api.h"
-#include "cpu/transpose.h"
 
 namespace sg {
 namespace {
 
 constexpr const char* kOp = "csr_symmetrise";
 constexpr int64_t kLeastWork = 8192;  // entries + rows of a part
+constexpr int64_t kAheadWrite = 24;   // entries between the prefetch of a place and the write to it
 
-// A square matrix of which this operator owns the arrays.
-struct Owned {
-  std::vector<int64_t> indptr;
-  std::vector<int32_t> indices;
-  std::vector<float> values;
-
-  Owned(int64_t n, int64_t entries)
-      : indptr(static_cast<size_t>(n) + 1),
-        indices(static_cast<size_t>(entries)),
-        values(static_cast<size_t>(entries)) {}
-
-  Csr csr() const {
-    const int64_t n = static_cast<int64_t>(indptr.size()) - 1;
-    return {indptr.data(), indices.data(), n, n, static_cast<int64_t>(indices.size())};
-  }
+struct Pair {
+  int32_t column;
+  float value;
 };
 
-Owned transposed(const Csr& csr, const float* values) {
-  Owned out(csr.rows, csr.entries);
-  transpose(kOp, csr, values, out.indptr.data(), out.indices.data(), out.values.data());
+// The region of row i is [starts[i], starts[i + 1]).
+struct Regions {
+  std::vector<int64_t> starts;
+  Scratch<Pair> pairs;
+};
+
+// The entries of each column, counted part by part of the rows.
+struct Counts {
+  std::vector<int64_t> cuts;    // the parts
+  std::vector<int64_t> counts;  // [part][column]
+};
+
+// Tests the matrix, looks at the order of its rows and counts, in one pass over the indices.
+RowOrder survey(const Csr& b, Counts& out) {
+  // The counts are worth their memory only where the entries outnumber the columns.
+  const int64_t parts =
+      std::min<int64_t>(part_count(b.entries, 65536, 1), 1 + b.entries / (2 * std::max<int64_t>(1, b.columns)));
+  out.cuts = cut_rows(b, parts);
+  out.counts.assign(static_cast<size_t>(parts * b.columns), 0);
+  std::vector<RowOrder> order(static_cast<size_t>(parts), RowOrder::kDistinct);
+  for_each_part(kOp, b, out.cuts, true, [&](int64_t part, int64_t begin, int64_t end) {
+    order[part] = std::max(order[part], order_of_rows(b, begin, end));
+    int64_t* count = out.counts.data() + part * b.columns;
+    for (int64_t p = b.indptr[begin]; p < b.indptr[end]; ++p) ++count[b.indices[p]];
+  });
+  return *std::max_element(order.begin(), order.end());
+}
+
+// Entries of equal place keep their order, so the regions do not depend on the number of threads.
+Regions scatter_transpose(const Csr& b, const float* values, Counts& counted) {
+  const int64_t n = b.rows, parts = static_cast<int64_t>(counted.cuts.size()) - 1;
+  Regions out{std::vector<int64_t>(static_cast<size_t>(n) + 1), Scratch<Pair>(2 * b.entries)};
+  int64_t transposed = 0;
+  for (int64_t column = 0; column < n; ++column) {
+    out.starts[column] = b.indptr[column] + transposed;
+    for (int64_t part = 0; part < parts; ++part) {
+      int64_t& count = counted.counts[part * n + column];
+      const int64_t here = count;
+      count = b.indptr[column + 1] + transposed;
+      transposed += here;
+    }
+  }
+  out.starts[n] = 2 * b.entries;
+  Pair* pairs = out.pairs.data();
+  for_each_task(parts, [&](int64_t part) {
+    int64_t* next = counted.counts.data() + part * n;
+    const int64_t past = b.indptr[counted.cuts[part + 1]];
+    for (int64_t i = counted.cuts[part]; i < counted.cuts[part + 1]; ++i) {
+      for (int64_t p = b.indptr[i]; p < b.indptr[i + 1]; ++p) {
+        if (p + kAheadWrite < past) prefetch_to_write(pairs + next[b.indices[p + kAheadWrite]]);
+        pairs[next[b.indices[p]]++] = {static_cast<int32_t>(i), values[p]};
+      }
+    }
+  });
   return out;
 }
 
-bool rows_sorted(const Csr& csr) {
-  std::atomic<bool> sorted{true};
-  for_each_rows(kOp, csr, kLeastWork, true, [&](int64_t begin, int64_t end) {
-    bool here = true;
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t p = csr.indptr[i] + 1; p < csr.indptr[i + 1]; ++p) here &= csr.indices[p - 1] <= csr.indices[p];
-    }
-    if (!here) sorted.store(false, std::memory_order_relaxed);
-  });
-  return sorted.load();
+// The value where `yes` is 1, and 0 where it is 0, without a branch.
+float keep_if(int32_t yes, float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits &= static_cast<uint32_t>(-yes);
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
 }
 
-// Walks the union of the rows i of B and of B^T in ascending order: emit(column, value). The values of either side are
-// added up by themselves, in float64 and in their stored order, so the value of (i, j) has the same bits as that of (j,
-// i).
-template <class Emit>
-void merge_row(const Csr& b, const float* b_values, const Csr& t, const float* t_values, int64_t i, const Emit& emit) {
-  int64_t p = b.indptr[i], q = t.indptr[i];
-  const int64_t p_end = b.indptr[i + 1], q_end = t.indptr[i + 1];
-  while (p < p_end || q < q_end) {
-    const int32_t column = q == q_end || (p < p_end && b.indices[p] <= t.indices[q]) ? b.indices[p] : t.indices[q];
-    double forward = 0, backward = 0;
-    for (; p < p_end && b.indices[p] == column; ++p) forward += b_values[p];
-    for (; q < q_end && t.indices[q] == column; ++q) backward += t_values[q];
-    emit(column, static_cast<float>(0.5 * (forward + backward)));
+// B by its entries, and the regions.
+struct Sides {
+  const int32_t* columns;
+  const float* values;
+  Pair* pairs;
+};
+
+// One row of the merge: B's entries [p, p_end) and the transpose's pairs [q, q_end) become the pairs from `to` on.
+struct MergedRow {
+  int64_t p, p_end, q, q_end, to;
+  double sum = 0;
+
+  bool both() const { return p < p_end && q < q_end; }
+
+  // Which side goes on is computed, not branched on, since it cannot be predicted.
+  void step(const Sides& sides) {
+    const int32_t forward = sides.columns[p], backward = sides.pairs[q].column;
+    const int32_t take_b = forward <= backward, take_t = backward <= forward;
+    emit(sides, std::min(forward, backward),
+         0.5f * keep_if(take_b, sides.values[p]) + 0.5f * keep_if(take_t, sides.pairs[q].value));
+    p += take_b;
+    q += take_t;
+  }
+
+  void emit(const Sides& sides, int32_t column, float value) {
+    sides.pairs[to++] = {column, value};
+    sum += value;
+  }
+
+  void finish_distinct(const Sides& sides) {
+    while (both()) step(sides);
+    for (; p < p_end; ++p) emit(sides, sides.columns[p], 0.5f * sides.values[p]);
+    for (; q < q_end; ++q) emit(sides, sides.pairs[q].column, 0.5f * sides.pairs[q].value);
+  }
+
+  // Where columns come twice: the values of either side are added up by themselves, in float64 and in their stored
+  // order, so the value of (i, j) has the same bits as that of (j, i).
+  void finish_repeated(const Sides& sides) {
+    while (p < p_end || q < q_end) {
+      const bool first = q == q_end || (p < p_end && sides.columns[p] <= sides.pairs[q].column);
+      const int32_t column = first ? sides.columns[p] : sides.pairs[q].column;
+      double forward = 0, backward = 0;
+      for (; p < p_end && sides.columns[p] == column; ++p) forward += sides.values[p];
+      for (; q < q_end && sides.pairs[q].column == column; ++q) backward += sides.pairs[q].value;
+      emit(sides, column, static_cast<float>(0.5 * (forward + backward)));
+    }
+  }
+};
+
+// Merges the rows [begin, end); done(i, row) takes each finished row. A step waits for the one before it, so two rows
+// take turns.
+template <class Start, class Done>
+void merge_distinct(const Sides& sides, int64_t begin, int64_t end, const Start& start, const Done& done) {
+  int64_t i = begin;
+  for (; i + 1 < end; i += 2) {
+    MergedRow first = start(i), second = start(i + 1);
+    while (first.both() && second.both()) {
+      first.step(sides);
+      second.step(sides);
+    }
+    first.finish_distinct(sides);
+    second.finish_distinct(sides);
+    done(i, first);
+    done(i + 1, second);
+  }
+  if (i < end) {
+    MergedRow last = start(i);
+    last.finish_distinct(sides);
+    done(i, last);
   }
 }
 
@@ -68,40 +168,54 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> csr_symmetrise(const Tensor& indptr, 
   check_values(kOp, values, b, ScalarType::Float);
   SG_CHECK(b.rows == n, kOp, "indptr must have n + 1 = ", n + 1, " elements, got ", b.rows + 1);
   const float* b_values = values.const_data_ptr<float>();
-  const Owned t = transposed(b, b_values);
-  Owned sorted(0, 0);
-  if (!rows_sorted(b)) {
-    sorted = transposed(t.csr(), t.values.data());
-    b = sorted.csr();
+  Counts counts;
+  const RowOrder order = survey(b, counts);
+  SortedRows sorted;
+  if (order == RowOrder::kAny) {
+    sorted = sort_rows(b, b_values);
+    b.indices = sorted.indices.data();
     b_values = sorted.values.data();
   }
+  Regions regions = scatter_transpose(b, b_values, counts);
+  Pair* pairs = regions.pairs.data();
   Tensor out_indptr = torch::stable::new_empty(indptr, {n + 1});
   Tensor degree = torch::stable::new_empty(values, {n});
   int64_t* starts = out_indptr.mutable_data_ptr<int64_t>();
-  starts[0] = 0;
-  for_each_rows(kOp, b, kLeastWork, false, [&](int64_t begin, int64_t end) {
+  float* degrees = degree.mutable_data_ptr<float>();
+  const Csr merged{regions.starts.data(), nullptr, n, n, 2 * b.entries};
+  const Sides sides{b.indices, b_values, pairs};
+  const auto start = [&](int64_t i) {
+    const int64_t region = merged.indptr[i], count = b.indptr[i + 1] - b.indptr[i];
+    return MergedRow{b.indptr[i], b.indptr[i + 1], region + count, merged.indptr[i + 1], region};
+  };
+  const auto done = [&](int64_t i, const MergedRow& row) {
+    starts[i + 1] = row.to - merged.indptr[i];
+    degrees[i] = static_cast<float>(row.sum);
+  };
+  for_each_rows(kOp, merged, kLeastWork, false, [&](int64_t begin, int64_t end) {
+    if (order == RowOrder::kDistinct) {
+      merge_distinct(sides, begin, end, start, done);
+      return;
+    }
     for (int64_t i = begin; i < end; ++i) {
-      int64_t count = 0;
-      merge_row(b, b_values, t.csr(), t.values.data(), i, [&](int32_t, float) { ++count; });
-      starts[i + 1] = count;
+      MergedRow row = start(i);
+      row.finish_repeated(sides);
+      done(i, row);
     }
   });
+  starts[0] = 0;
   for (int64_t i = 0; i < n; ++i) starts[i + 1] += starts[i];
-  Tensor out_indices = torch::stable::new_empty(indices, {starts[n]});
-  Tensor out_values = torch::stable::new_empty(values, {starts[n]});
+  Tensor out_indices = new_result(indices, {starts[n]});
+  Tensor out_values = new_result(values, {starts[n]});
   int32_t* columns = out_indices.mutable_data_ptr<int32_t>();
   float* weights = out_values.mutable_data_ptr<float>();
-  float* sums = degree.mutable_data_ptr<float>();
-  for_each_rows(kOp, b, kLeastWork, false, [&](int64_t begin, int64_t end) {
+  for_each_rows(kOp, merged, kLeastWork, false, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      int64_t at = starts[i];
-      double sum = 0;
-      merge_row(b, b_values, t.csr(), t.values.data(), i, [&](int32_t column, float value) {
-        columns[at] = column;
-        weights[at++] = value;
-        sum += value;
-      });
-      sums[i] = static_cast<float>(sum);
+      const Pair* row = pairs + merged.indptr[i];
+      for (int64_t k = 0; k < starts[i + 1] - starts[i]; ++k) {
+        columns[starts[i] + k] = row[k].column;
+        weights[starts[i] + k] = row[k].value;
+      }
     }
   });
   return {out_indptr, out_indices, out_values, degree};

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/csr.h"
+#include "cpu/pages.h"
 #include "cpu/spmm_rows.h"
 #include "cpu/torch_api.h"
 
@@ -71,7 +72,7 @@ std::tuple<Tensor, Tensor> rayleigh(const Tensor& indptr, const Tensor& indices,
   check_tensor(kOp, "inverse_degree", inverse_degree, 1, ScalarType::Float);
   SG_CHECK(inverse_degree.numel() == n, kOp, "inverse_degree must have as many elements as u has rows, ", n, ", got ",
            inverse_degree.numel());
-  Tensor gradient = torch::stable::new_empty(u, {n, channels});
+  Tensor gradient = new_result(u, {n, channels});
   Tensor s = torch::stable::new_empty(u, {channels}, ScalarType::Double);
   const BalancedEntries entries{values.const_data_ptr<float>(), csr.indices, inverse_degree.const_data_ptr<float>()};
   const float* in = u.const_data_ptr<float>();
@@ -84,13 +85,12 @@ std::tuple<Tensor, Tensor> rayleigh(const Tensor& indptr, const Tensor& indices,
   const int64_t parts = std::max<int64_t>(1, std::min(kMostParts, (csr.entries + n) / kPartWork));
   std::vector<double> sums(static_cast<size_t>(parts * channels), 0.0);
   for_each_part(kOp, csr, cut_rows(csr, parts), true, [&](int64_t part, int64_t begin, int64_t end) {
-    std::vector<double> sum(static_cast<size_t>(channels), 0.0);
+    double* sum = sums.data() + part * channels;
     for (int64_t next = begin; next < end; next += kRows) {
       const int64_t past = std::min(end, next + kRows);
       rows(csr, entries, in, channels, out, next, past);
-      for (int64_t i = next; i < past; ++i) add_dots(in + i * channels, out + i * channels, channels, sum.data());
+      for (int64_t i = next; i < past; ++i) add_dots(in + i * channels, out + i * channels, channels, sum);
     }
-    std::copy(sum.begin(), sum.end(), sums.data() + part * channels);
   });
   for (int64_t c = 0; c < channels; ++c) {
     double sum = 0;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpu/checks.h"
+#include "cpu/pages.h"
 #include "cpu/parallel.h"
 #include "cpu/tile_f64.h"
 #include "cpu/torch_api.h"
@@ -26,7 +27,7 @@ Tensor rotate(const Tensor& x, const Tensor& u) {
     for (int64_t k = 0; k < width; ++k)
       slivers[(k / kOctet * channels + c) * kOctet + k % kOctet] = basis[c * width + k];
   }
-  Tensor result = torch::stable::new_empty(x, {rows, width});
+  Tensor result = new_result(x, {rows, width});
   const float* in = x.const_data_ptr<float>();
   float* out = result.mutable_data_ptr<float>();
   const TileF64 tile = pick_tile_f64();

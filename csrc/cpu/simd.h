@@ -28,4 +28,13 @@ inline bool has_avx2() {
 #endif
 }
 
+// Asks for the cache line of `place`, because it will be written soon.
+inline void prefetch_to_write(const void* place) {
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(place, 1, 3);
+#else
+  static_cast<void>(place);
+#endif
+}
+
 }  // namespace sg

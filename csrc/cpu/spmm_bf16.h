@@ -43,6 +43,12 @@ inline void rows_bf16_portable(const Csr& csr, const StoredEntries<float>& entry
 
 #ifdef SG_X86
 
+__attribute__((noinline)) inline const uint16_t* copy_row(const uint16_t* row, int64_t width, uint16_t (&copy)[16]) {
+  std::memset(copy, 0, sizeof copy);
+  std::memcpy(copy, row, static_cast<size_t>(width) * sizeof(uint16_t));
+  return copy;
+}
+
 // Columns [0, width) of one row of y from the entries [begin, end): NP pairs of eight columns, then NH = 0 or 1 times
 // eight columns. The last of them reaches back over its neighbour, as in tile_avx2. A width below 16 takes one pair,
 // which reads on into the next row; only the last rows of x cannot afford that, and are copied.
@@ -53,23 +59,20 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
 #pragma GCC unroll 8
   for (int k = 0; k < NP; ++k) even[k] = odd[k] = _mm256_setzero_ps();
   const int64_t last = NP > 1 && NH == 0 ? width - 16 : 16 * (NP - 1);
-  const int64_t readable = csr.columns * stride;
+  constexpr bool kOnePair = NP == 1 && NH == 0;
+  constexpr int kLines = (NP * 32 + NH * 16 + 63) / 64;
+  const int64_t last_whole = width < 16 ? csr.columns * stride - 16 : std::numeric_limits<int64_t>::max();
   const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   for (int64_t p = begin; p < end; ++p) {
     if (p + kAhead < csr.entries) {
-      const uint16_t* later = x + static_cast<int64_t>(csr.indices[p + kAhead]) * stride;
+      const char* later = reinterpret_cast<const char*>(x + static_cast<int64_t>(csr.indices[p + kAhead]) * stride);
 #pragma GCC unroll 8
-      for (int k = 0; k < NP; k += 2) _mm_prefetch(reinterpret_cast<const char*>(later + 16 * k), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(later + width - 1), _MM_HINT_T0);
+      for (int line = 0; line < kLines; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
     }
     const int64_t place = static_cast<int64_t>(csr.indices[p]) * stride;
     const uint16_t* row = x + place;
     uint16_t copy[16];
-    if (NP == 1 && NH == 0 && place + 16 > readable) {
-      std::memset(copy, 0, sizeof copy);
-      std::memcpy(copy, row, static_cast<size_t>(width) * sizeof(uint16_t));
-      row = copy;
-    }
+    if (kOnePair && __builtin_expect(place > last_whole, 0)) row = copy_row(row, width, copy);
     const __m256 value = _mm256_broadcast_ss(values + p);
 #pragma GCC unroll 8
     for (int k = 0; k < NP; ++k) {

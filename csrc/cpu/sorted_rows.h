@@ -1,0 +1,50 @@
+// In which order the columns of a matrix's rows stand, and the matrix with its rows sorted.
+
+#pragma once
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "cpu/csr.h"
+
+namespace sg {
+
+enum class RowOrder : int { kDistinct, kRepeated, kAny };  // ascending; ascending, with equal columns; not ascending
+
+inline RowOrder order_of_rows(const Csr& csr, int64_t begin, int64_t end) {
+  bool distinct = true, ascending = true;
+  for (int64_t i = begin; i < end; ++i) {
+    for (int64_t p = csr.indptr[i] + 1; p < csr.indptr[i + 1]; ++p) {
+      distinct &= csr.indices[p - 1] < csr.indices[p];
+      ascending &= csr.indices[p - 1] <= csr.indices[p];
+    }
+  }
+  return distinct ? RowOrder::kDistinct : ascending ? RowOrder::kRepeated : RowOrder::kAny;
+}
+
+struct SortedRows {
+  std::vector<int32_t> indices;
+  std::vector<float> values;
+};
+
+// Equal columns keep their order.
+inline SortedRows sort_rows(const Csr& csr, const float* values) {
+  SortedRows out{std::vector<int32_t>(static_cast<size_t>(csr.entries)),
+                 std::vector<float>(static_cast<size_t>(csr.entries))};
+  for_each_rows("", csr, 8192, false, [&](int64_t begin, int64_t end) {
+    std::vector<std::pair<int32_t, float>> row;
+    for (int64_t i = begin; i < end; ++i) {
+      row.clear();
+      for (int64_t p = csr.indptr[i]; p < csr.indptr[i + 1]; ++p) row.emplace_back(csr.indices[p], values[p]);
+      std::stable_sort(row.begin(), row.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+      for (size_t k = 0; k < row.size(); ++k) {
+        out.indices[csr.indptr[i] + k] = row[k].first;
+        out.values[csr.indptr[i] + k] = row[k].second;
+      }
+    }
+  });
+  return out;
+}
+
+}  // namespace sg
