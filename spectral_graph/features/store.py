@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
@@ -24,7 +24,9 @@ from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FeatureError, FormatError
 from spectral_graph.files import disk_full_in_words
-from spectral_graph.graph.grid_map import Grid, grid_map
+
+if TYPE_CHECKING:
+    from spectral_graph.grid_map import Grid
 
 FORMAT = 1
 FINAL = "final"
@@ -150,6 +152,8 @@ class FeatureStore:
             return values
         if layer not in self._maps:
             rows, columns = self.attributes["grid"]
+            from spectral_graph.grid_map import grid_map
+
             self._maps[layer] = grid_map(self._coarse[layer], (rows, columns))
         return np.stack([self._maps[layer] @ image for image in values]) if len(slots) else values
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from spectral_graph.errors import SolverError
 from spectral_graph.features.model import Extraction, LayerInfo
-from spectral_graph.graph.grid_map import Grid
+from spectral_graph.grid_map import Grid
 from spectral_graph.ops import adam_rows_
 from spectral_graph.per_image.operator import Normalisation, head_graph, heads_of, scaled_grid_map
 from spectral_graph.solve.streaming import normal_rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectral_graph.graph.grid_map import Grid
+from spectral_graph.grid_map import Grid
 from spectral_graph.per_image.clusters import Regions, find_regions, pairwise
 from spectral_graph.per_image.eigen import Solution
 from spectral_graph.per_image.masks import Masks, find_masks

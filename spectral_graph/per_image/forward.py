@@ -13,7 +13,7 @@ from spectral_graph.data.preprocess import network_size
 from spectral_graph.features.diffusion import DiffusionFeatures
 from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, load_model
 from spectral_graph.features.noise import Noise
-from spectral_graph.graph.grid_map import Grid
+from spectral_graph.grid_map import Grid
 from spectral_graph.per_image.adam import HeadGraphs, adam
 from spectral_graph.per_image.eigen import Solution, leading_eigenvectors, require_nodes, ritz
 from spectral_graph.per_image.operator import MergedAttention

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from spectral_graph.errors import FeatureError, GraphError
 from spectral_graph.features.model import Extraction, LayerInfo
-from spectral_graph.graph.grid_map import Grid, grid_map
+from spectral_graph.grid_map import Grid, grid_map
 
 Normalisation = Literal["symmetric", "random_walk"]
 

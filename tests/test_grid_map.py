@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from spectral_graph.errors import GraphError
-from spectral_graph.graph.grid_map import grid_map
+from spectral_graph.grid_map import grid_map
 
 sides = st.integers(1, 12)
 grids = st.tuples(sides, sides)
