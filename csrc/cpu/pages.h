@@ -9,9 +9,10 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
+#include <utility>
 
 #include "cpu/checks.h"
 #include "cpu/torch_api.h"
@@ -45,21 +46,68 @@ inline Tensor new_result(const Tensor& like, std::initializer_list<int64_t> size
   return result;
 }
 
+// One block of memory that is kept from call to call: its pages would otherwise be zeroed by the system every time, which
+// for csr_symmetrise cost as much as its merge. At most kKeptBytes stay with the process.
+class KeptBlock {
+ public:
+  static constexpr size_t kKeptBytes = size_t{64} << 20;
+
+  // Returns a block of at least `bytes`, the kept one if it is free and large enough, and sets `bytes` to its size.
+  static void* take(size_t& bytes) {
+    {
+      const std::lock_guard<std::mutex> guard(slot().mutex);
+      if (slot().data != nullptr && slot().bytes >= bytes) {
+        bytes = slot().bytes;
+        return std::exchange(slot().data, nullptr);
+      }
+    }
+    void* data = ::operator new(bytes);
+    advise_huge_pages(data, bytes);
+    return data;
+  }
+
+  static void give_back(void* data, size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> guard(slot().mutex);
+      if (bytes <= kKeptBytes && (slot().data == nullptr || slot().bytes < bytes)) {
+        std::swap(slot().data, data);
+        slot().bytes = bytes;
+      }
+    }
+    ::operator delete(data);
+  }
+
+ private:
+  struct Slot {
+    std::mutex mutex;
+    void* data = nullptr;
+    size_t bytes = 0;
+  };
+
+  // Never destroyed: a thread may still give its block back while the program ends.
+  static Slot& slot() {
+    static Slot* const only = new Slot;
+    return *only;
+  }
+};
+
 // Uninitialised memory for `count` values that the operator itself needs.
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t count) : data_(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T)))) {
-    advise_huge_pages(data_.get(), static_cast<uintptr_t>(count) * sizeof(T));
+  explicit Scratch(int64_t count)
+      : bytes_(static_cast<size_t>(count) * sizeof(T)), data_(static_cast<T*>(KeptBlock::take(bytes_))) {}
+  Scratch(Scratch&& other) noexcept : bytes_(other.bytes_), data_(std::exchange(other.data_, nullptr)) {}
+  Scratch& operator=(Scratch&&) = delete;
+  ~Scratch() {
+    if (data_ != nullptr) KeptBlock::give_back(data_, bytes_);
   }
 
-  T* data() { return data_.get(); }
+  T* data() { return data_; }
 
  private:
-  struct Free {
-    void operator()(T* data) const { ::operator delete(data); }
-  };
-  std::unique_ptr<T, Free> data_;
+  size_t bytes_;
+  T* data_;
 };
 
 }  // namespace sg
