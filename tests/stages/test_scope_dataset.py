@@ -96,7 +96,7 @@ def test_graph_merged_operator_and_eigenvectors_equal_brute_force(dataset_option
 def equal_graphs(first, second, kind="vv"):
     for layer in LAYERS:
         np.testing.assert_array_equal(*(dense_of(out, kind, f"blocks/{layer}") for out in (first, second)))
-    assert all_facts(first) == all_facts(second)
+    assert all_facts(first, kind) == all_facts(second, kind)
 
 
 def all_facts(out, kind="vv"):
@@ -131,6 +131,19 @@ def test_batches_blocks_and_threads_make_the_same_graph(dataset_options, tmp_pat
     total[np.repeat(block.rows, np.diff(block.indptr)), block.indices] = block.values
     np.testing.assert_allclose(dense_of(whole, "vv", f"blocks/{LAYERS[0]}"), total, atol=1e-6)
     assert all_facts(whole) == all_facts(batch)
+
+
+def test_default_options_make_the_same_graph_with_any_number_of_threads(dataset_options, tmp_path):
+    options = {**dataset_options, "kinds": "qk", "neighbours": "cells", "hubs": "sinkhorn"}
+    first, second = copies(options, tmp_path, "first", "second")
+    before = torch.get_num_threads()
+    try:
+        for out, threads in ((first, 1), (second, 3)):
+            torch.set_num_threads(threads)
+            run(options, out, until="graph")
+    finally:
+        torch.set_num_threads(before)
+    equal_graphs(first, second, "qk")
 
 
 def test_a_graph_interrupted_everywhere_is_the_same(dataset_options, tmp_path, monkeypatch):
