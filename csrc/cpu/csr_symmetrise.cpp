@@ -6,6 +6,7 @@
 // side. So the merge needs no pass to count its results and no second array. At last the rows move to A.
 
 #include <cstring>
+#include <limits>
 #include <tuple>
 
 #include "cpu/pages.h"
@@ -30,14 +31,17 @@ struct Regions {
   Scratch<Pair> pairs;
 };
 
-// The entries of each column, counted part by part of the rows.
+// The entries of each column, counted part by part of the rows; later the place that the next of them goes to. Places
+// of 32 bits stay in the second-level cache twice as long.
+template <class Place>
 struct Counts {
-  std::vector<int64_t> cuts;    // the parts
-  std::vector<int64_t> counts;  // [part][column]
+  std::vector<int64_t> cuts;  // the parts
+  std::vector<Place> counts;  // [part][column]
 };
 
 // Tests the matrix, looks at the order of its rows and counts, in one pass over the indices.
-RowOrder survey(const Csr& b, Counts& out) {
+template <class Place>
+RowOrder survey(const Csr& b, Counts<Place>& out) {
   // The counts are worth their memory only where the entries outnumber the columns.
   const int64_t parts =
       std::min<int64_t>(part_count(b.entries, 65536, 1), 1 + b.entries / (2 * std::max<int64_t>(1, b.columns)));
@@ -46,30 +50,31 @@ RowOrder survey(const Csr& b, Counts& out) {
   std::vector<RowOrder> order(static_cast<size_t>(parts), RowOrder::kDistinct);
   for_each_part(kOp, b, out.cuts, true, [&](int64_t part, int64_t begin, int64_t end) {
     order[part] = std::max(order[part], order_of_rows(b, begin, end));
-    int64_t* count = out.counts.data() + part * b.columns;
+    Place* count = out.counts.data() + part * b.columns;
     for (int64_t p = b.indptr[begin]; p < b.indptr[end]; ++p) ++count[b.indices[p]];
   });
   return *std::max_element(order.begin(), order.end());
 }
 
 // Entries of equal place keep their order, so the regions do not depend on the number of threads.
-Regions scatter_transpose(const Csr& b, const float* values, Counts& counted) {
+template <class Place>
+Regions scatter_transpose(const Csr& b, const float* values, Counts<Place>& counted) {
   const int64_t n = b.rows, parts = static_cast<int64_t>(counted.cuts.size()) - 1;
   Regions out{std::vector<int64_t>(static_cast<size_t>(n) + 1), Scratch<Pair>(2 * b.entries)};
   int64_t transposed = 0;
   for (int64_t column = 0; column < n; ++column) {
     out.starts[column] = b.indptr[column] + transposed;
     for (int64_t part = 0; part < parts; ++part) {
-      int64_t& count = counted.counts[part * n + column];
-      const int64_t here = count;
-      count = b.indptr[column + 1] + transposed;
+      Place& count = counted.counts[part * n + column];
+      const int64_t here = static_cast<int64_t>(count);
+      count = static_cast<Place>(b.indptr[column + 1] + transposed);
       transposed += here;
     }
   }
   out.starts[n] = 2 * b.entries;
   Pair* pairs = out.pairs.data();
   for_each_task(parts, [&](int64_t part) {
-    int64_t* next = counted.counts.data() + part * n;
+    Place* next = counted.counts.data() + part * n;
     const int64_t past = b.indptr[counted.cuts[part + 1]];
     for (int64_t i = counted.cuts[part]; i < counted.cuts[part + 1]; ++i) {
       for (int64_t p = b.indptr[i]; p < b.indptr[i + 1]; ++p) {
@@ -162,21 +167,29 @@ void merge_distinct(const Sides& sides, int64_t begin, int64_t end, const Start&
   }
 }
 
+// B's rows in ascending order, and the regions with the transpose at their ends.
+template <class Place>
+Regions prepare(Csr& b, const float*& values, SortedRows& sorted, RowOrder& order) {
+  Counts<Place> counts;
+  order = survey(b, counts);
+  if (order == RowOrder::kAny) {
+    sorted = sort_rows(b, values);
+    b.indices = sorted.indices.data();
+    values = sorted.values.data();
+  }
+  return scatter_transpose(b, values, counts);
+}
+
 std::tuple<Tensor, Tensor, Tensor, Tensor> csr_symmetrise(const Tensor& indptr, const Tensor& indices,
                                                           const Tensor& values, int64_t n) {
   Csr b = check_csr(kOp, indptr, indices, n);
   check_values(kOp, values, b, ScalarType::Float);
   SG_CHECK(b.rows == n, kOp, "indptr must have n + 1 = ", n + 1, " elements, got ", b.rows + 1);
   const float* b_values = values.const_data_ptr<float>();
-  Counts counts;
-  const RowOrder order = survey(b, counts);
   SortedRows sorted;
-  if (order == RowOrder::kAny) {
-    sorted = sort_rows(b, b_values);
-    b.indices = sorted.indices.data();
-    b_values = sorted.values.data();
-  }
-  Regions regions = scatter_transpose(b, b_values, counts);
+  RowOrder order = RowOrder::kAny;
+  const bool small = 2 * b.entries <= std::numeric_limits<uint32_t>::max();
+  Regions regions = small ? prepare<uint32_t>(b, b_values, sorted, order) : prepare<int64_t>(b, b_values, sorted, order);
   Pair* pairs = regions.pairs.data();
   Tensor out_indptr = torch::stable::new_empty(indptr, {n + 1});
   Tensor degree = torch::stable::new_empty(values, {n});
