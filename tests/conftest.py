@@ -1,5 +1,6 @@
 """A small data set of real files and a small real model, for tests of whole runs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,17 @@ import pytest
 from PIL import Image
 
 MODEL = "vit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread in torch: waiting for a second one costs more than it saves where tensors are small."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
-"""One thread for these small tensors: waiting for a second one costs more than it saves on a busy machine."""
+"""One thread for these small tensors, and a small Stable Diffusion."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,8 @@ import torch
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def small_tensors(one_thread: None) -> None:
+    """All tests of this folder."""
 
 
 @pytest.fixture(scope="module")
