@@ -6,7 +6,7 @@ This is the only place where options are defined: the command line, the checks, 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
@@ -221,6 +221,25 @@ PRESETS: dict[str, dict[str, Any]] = {
 `released` the authors' script (2100 mini-batches of 5 steps, the first 27 columns clustered)."""
 
 
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def checked(options: type[Options], given: dict[str, Any]) -> Options:
+    """Return the options with the values given.
+
+    Raises:
+        ConfigError: values are not allowed; the message names each option, its value and what is wrong with it.
+    """
+    try:
+        return options.model_validate(given)
+    except ValidationError as error:
+        lines = []
+        for issue in error.errors():
+            name = str(issue["loc"][0]) if issue["loc"] else "?"
+            lines.append(f"{flag(name)} {issue['input']}: {issue['msg'].removeprefix('Value error, ')}")
+        raise ConfigError("; ".join(lines)) from None
+
+
 def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
     """Return the options of a run: those given, then the preset's, then the defaults.
 
@@ -229,14 +248,7 @@ def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
     """
     if preset not in PRESETS:
         raise ConfigError(f"--preset {preset}: there is no such preset; choose one of {', '.join(PRESETS)}")
-    try:
-        config = RunConfig.model_validate({**PRESETS[preset], **given})
-    except ValidationError as error:
-        lines = []
-        for issue in error.errors():
-            name = str(issue["loc"][0]) if issue["loc"] else "?"
-            lines.append(f"{flag(name)} {issue['input']}: {issue['msg'].removeprefix('Value error, ')}")
-        raise ConfigError("; ".join(lines)) from None
+    config = checked(RunConfig, {**PRESETS[preset], **given})
     if config.c_intra + config.c_inter == 0:
         raise ConfigError("--c-intra 0 and --c-inter 0: a graph without edges; set at least one of them above 0")
     if config.scope == "dataset" and config.solver == "adam":

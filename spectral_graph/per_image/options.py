@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from spectral_graph.config import flag
+from spectral_graph.config import checked
 from spectral_graph.errors import ConfigError
 
 
@@ -101,14 +101,7 @@ def make_image_config(given: dict[str, Any]) -> ImageConfig:
     Raises:
         ConfigError: a value is not allowed, or options contradict each other; the message names the option.
     """
-    try:
-        config = ImageConfig.model_validate(given)
-    except ValidationError as error:
-        lines = []
-        for issue in error.errors():
-            name = str(issue["loc"][0]) if issue["loc"] else "?"
-            lines.append(f"{flag(name)} {issue['input']}: {issue['msg'].removeprefix('Value error, ')}")
-        raise ConfigError("; ".join(lines)) from None
+    config = checked(ImageConfig, given)
     if config.choose == "eigengap" and config.candidates[0] >= config.channels:
         raise ConfigError(
             f"--choose eigengap with --channels {config.channels} can tell K below {config.channels} only, but "
