@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from crashing import Crash, crash_after
 from scipy.sparse.linalg import eigsh
 
 from spectral_graph.bank import Bank
@@ -146,39 +147,23 @@ def test_default_options_make_the_same_graph_with_any_number_of_threads(dataset_
     equal_graphs(first, second, "qk")
 
 
-def test_a_graph_interrupted_everywhere_is_the_same(dataset_options, tmp_path, monkeypatch):
-    options = {**dataset_options, "kinds": "vv", "hubs": "cap"}
+@pytest.mark.parametrize(("hubs", "list_files"), [("cap", 6), ("sinkhorn", 2)])
+def test_a_graph_interrupted_everywhere_is_the_same(dataset_options, tmp_path, hubs, list_files):
+    options = {**dataset_options, "kinds": "vv", "hubs": hubs}
     whole, broken = copies(options, tmp_path, "whole", "broken")
     run(options, whole, until="graph")
-
-    class Crash(Exception):
-        pass
-
-    def failing(original, calls):
-        """Let `calls` calls through, then fail."""
-        left = [calls]
-
-        def wrapper(*args, **kwargs):
-            left[0] -= 1
-            if left[0] < 0:
-                raise Crash
-            return original(*args, **kwargs)
-
-        return wrapper
 
     points = [
         (ListFiles, "write", 1),
         (Transposed, "read", 1),
-        (ListFiles, "write", 6),
+        (ListFiles, "write", list_files),
         (GraphStore, "write", 2),
         (GraphStore, "write", 3),
         (GraphStore, "set_attributes", 0),
     ]
     for owner, name, calls in points:
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, name, failing(getattr(owner, name), calls))
-            with pytest.raises(Crash):
-                run(options, broken, until="graph")
+        with crash_after(owner, name, calls), pytest.raises(Crash):
+            run(options, broken, until="graph")
     run(options, broken, until="graph")
     equal_graphs(whole, broken)
     assert not (broken / "vv" / "graph.zarr" / ".work").exists()

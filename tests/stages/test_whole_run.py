@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crashing import Crash, crash_after
 
 from spectral_graph.bank import Bank
 from spectral_graph.config import STAGES, make_config
@@ -113,26 +114,9 @@ def test_same_options_give_the_same_metrics(options, tmp_path):
 
 
 @pytest.mark.parametrize("solver", ["chebyshev", "adam"])
-def test_a_run_interrupted_everywhere_ends_with_the_same_result(options, tmp_path, monkeypatch, solver):
+def test_a_run_interrupted_everywhere_ends_with_the_same_result(options, tmp_path, solver):
     options |= {"solver": solver, "steps": 40}
     whole = run(options, tmp_path / "whole")
-
-    class Crash(Exception):
-        pass
-
-    def crash_after(owner, name, calls):
-        """Let `calls` calls through, then fail once."""
-        original = getattr(owner, name)
-        left = [calls]
-
-        def wrapper(*args, **kwargs):
-            left[0] -= 1
-            if left[0] < 0:
-                raise Crash
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, wrapper)
-        return lambda: monkeypatch.setattr(owner, name, original)
 
     points = [
         (FeatureStore, "write", 3),
@@ -149,12 +133,11 @@ def test_a_run_interrupted_everywhere_ends_with_the_same_result(options, tmp_pat
     ]
     crashes = 0
     for owner, name, calls in points:
-        undo = crash_after(owner, name, calls)
-        try:
-            run(options, tmp_path / "broken")
-        except Crash:
-            crashes += 1
-        undo()
+        with crash_after(owner, name, calls):
+            try:
+                run(options, tmp_path / "broken")
+            except Crash:
+                crashes += 1
     assert crashes >= 10
     again = run(options, tmp_path / "broken")
     assert (again / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
