@@ -19,7 +19,8 @@ grids = st.tuples(sides, sides)
 @settings(max_examples=60, deadline=None)
 @given(grids, grids, st.sampled_from(["bilinear", "area"]), st.integers(0, 2**31))
 def test_equals_the_resampling_of_torch(source, target, mode, seed):
-    x = torch.randn(1, 3, *source, generator=torch.Generator().manual_seed(seed))
+    # In float64: in float32 torch's own coordinates are off by more than the weights stored here.
+    x = torch.randn(1, 3, *source, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     expected = (
         functional.interpolate(x, target, mode="bilinear", align_corners=False)
         if mode == "bilinear"
