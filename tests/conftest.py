@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-# The same examples on every run, so that a failure is always a change's own; `--hypothesis-profile=default` looks further.
+# The same examples on every run, so that a failure is a change's own; `--hypothesis-profile=default` looks further.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
