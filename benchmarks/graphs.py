@@ -87,7 +87,7 @@ def stored(path: Path, layer: str) -> Graph:
     for name in names:
         block = store.read(name)
         rows = np.repeat(block.rows, np.diff(block.indptr))
-        total = total + scipy.sparse.csr_matrix((block.values, (rows, block.rows[block.indices])), (nodes, nodes))
+        total = total + scipy.sparse.csr_matrix((block.values, (rows, block.column_ids[block.indices])), (nodes, nodes))
     return of_scipy(layer, total / np.float32(store.attributes["rounds"]))
 
 

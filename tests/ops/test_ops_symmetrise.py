@@ -87,16 +87,73 @@ def test_many_rows_of_uneven_length_are_scipys_sum_whatever_the_threads(rows):
     expected = (b + b.T) / 2
     expected.sort_indices()
     arguments = torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(values)
+    require_scipys_sum(made_with_threads(*arguments, n), expected)
+
+
+def mirrored(n, seed):
+    """Return a directed graph that has (j, i) wherever it has (i, j), with other values, of more than 2^17 entries."""
+    rng = np.random.default_rng(seed)
+    pattern = scipy.sparse.random(n, n, 100 / n, format="csr", random_state=rng)
+    pattern = (pattern + pattern.T + scipy.sparse.diags((rng.random(n) > 0.5).astype(float))).tocsr()
+    pattern.eliminate_zeros()
+    pattern.sort_indices()
+    pattern.data = rng.standard_normal(pattern.nnz)
+    return pattern
+
+
+def test_a_symmetric_pattern_with_other_values_on_either_side():
+    b = mirrored(3000, 3).astype(np.float32)
+    assert b.nnz > 3 << 16  # counted in several parts
+    made = made_with_threads(*of_scipy(b), b.shape[0])
+    expected = (b.astype(np.float64) + b.T.astype(np.float64)) / 2
+    require_scipys_sum(made, expected, magnitude=abs(b).sum(axis=1))
+    assert torch.equal(made[1], torch.from_numpy(b.indices))
+
+
+@pytest.mark.parametrize("broken", ["first", "last", "cycle"])
+def test_rows_as_long_as_columns_are_not_taken_for_a_symmetric_pattern(broken):
+    n = 3000
+    b = mirrored(n, 4)
+    if broken == "cycle":  # i to i + 1 to ... to i + 70: as many out as in, and nobody back
+        steps = (np.arange(n)[:, None] + np.arange(1, 71)) % n
+        b = scipy.sparse.csr_matrix((np.ones(steps.size), steps.ravel(), np.arange(n + 1) * 70), (n, n))
+    else:  # three nodes of an island in a ring
+        ring = np.array([0, 1, 2]) if broken == "first" else np.array([n - 3, n - 2, n - 1])
+        b = b.tolil()
+        b[ring, :] = 0
+        b[:, ring] = 0
+        b[ring, ring[[1, 2, 0]]] = 1
+        b = b.tocsr()
+    b = b.astype(np.float32)
+    b.sort_indices()
+    assert np.array_equal(np.diff(b.indptr), np.bincount(b.indices, minlength=n))
+    expected = (b.astype(np.float64) + b.T.astype(np.float64)) / 2
+    require_scipys_sum(made_with_threads(*of_scipy(b), n), expected, magnitude=abs(b).sum(axis=1))
+
+
+def of_scipy(b):
+    return torch.from_numpy(b.indptr.astype(np.int64)), torch.from_numpy(b.indices), torch.from_numpy(b.data)
+
+
+def made_with_threads(*arguments):
+    """Return what csr_symmetrise makes, the same with any number of threads."""
     threads, made = torch.get_num_threads(), []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            made.append(csr_symmetrise(*arguments, n))
+            made.append(csr_symmetrise(*arguments))
     finally:
         torch.set_num_threads(threads)
     for results in zip(*made, strict=True):
         assert all(torch.equal(results[0], other) for other in results[1:])
-    a_indptr, a_indices, a_values, degree = made[0]
-    assert np.array_equal(a_indptr, expected.indptr) and np.array_equal(a_indices, expected.indices)
-    np.testing.assert_allclose(a_values.numpy(), expected.data, rtol=1e-6)
-    np.testing.assert_allclose(degree.numpy(), np.asarray(expected.sum(axis=1)).ravel(), rtol=1e-5)
+    return made[0]
+
+
+def require_scipys_sum(made, expected, magnitude=None):
+    expected.sort_indices()
+    indptr, indices, values, degree = made
+    assert np.array_equal(indptr, expected.indptr) and np.array_equal(indices, expected.indices)
+    np.testing.assert_allclose(values.numpy(), expected.data, rtol=1e-6, atol=1e-6)
+    scale = 1 if magnitude is None else float(magnitude.max())
+    sums = np.asarray(expected.sum(axis=1)).ravel()
+    np.testing.assert_allclose(degree.numpy(), sums, rtol=1e-5, atol=1e-6 * scale)
