@@ -12,7 +12,8 @@
 
 namespace sg {
 
-constexpr int kMostPairs = 6;  // of 16 columns: 12 sums, the entry's value, the mask and two spare ones
+constexpr int64_t kAheadBf16 = 32;  // entries between a prefetch and its use: half the bytes pass in half the time
+constexpr int kMostPairs = 6;  // of 16 columns, and half a one: 13 sums, the entry's value and two spare ones
 constexpr int kTilePairs = 4;  // the width of a tile where a row does not fit
 
 inline float widen(uint16_t x) {
@@ -64,10 +65,13 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
   const int64_t last_whole = width < 16 ? csr.columns * stride - 16 : std::numeric_limits<int64_t>::max();
   const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   for (int64_t p = begin; p < end; ++p) {
-    if (p + kAhead < csr.entries) {
-      const char* later = reinterpret_cast<const char*>(x + static_cast<int64_t>(csr.indices[p + kAhead]) * stride);
+    if (p + kAheadBf16 < csr.entries) {
+      const int32_t column = csr.indices[p + kAheadBf16];
+      const char* later = reinterpret_cast<const char*>(x + static_cast<int64_t>(column) * stride);
 #pragma GCC unroll 8
       for (int line = 0; line < kLines; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
+      // Rows that do not begin with a line reach into one more.
+      if (NP + NH > 1) _mm_prefetch(later + 2 * width - 1, _MM_HINT_T0);
     }
     const int64_t place = static_cast<int64_t>(csr.indices[p]) * stride;
     const uint16_t* row = x + place;
@@ -76,8 +80,8 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
     const __m256 value = _mm256_broadcast_ss(values + p);
 #pragma GCC unroll 8
     for (int k = 0; k < NP; ++k) {
-      const __m256i pair =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + (k < NP - 1 ? 16 * k : last)));
+      __m256i pair = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + (k < NP - 1 ? 16 * k : last)));
+      asm("" : "+x"(pair));  // else it is loaded again for the mask, and loads are what this loop waits for
       even[k] = _mm256_fmadd_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16)), even[k]);
       odd[k] = _mm256_fmadd_ps(value, _mm256_castsi256_ps(_mm256_and_si256(pair, high)), odd[k]);
     }
@@ -128,16 +132,17 @@ SG_AVX2 void tiled_rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& en
 inline RowsBf16 choose_rows_bf16(int64_t channels) {
 #ifdef SG_X86
   // by the number of eights: 1 or 2 are one pair
-  static constexpr RowsBf16 whole[2 * kMostPairs] = {
+  static constexpr RowsBf16 whole[2 * kMostPairs + 1] = {
       rows_bf16_avx2<1, 0>, rows_bf16_avx2<1, 0>, rows_bf16_avx2<1, 1>, rows_bf16_avx2<2, 0>,
       rows_bf16_avx2<2, 1>, rows_bf16_avx2<3, 0>, rows_bf16_avx2<3, 1>, rows_bf16_avx2<4, 0>,
-      rows_bf16_avx2<4, 1>, rows_bf16_avx2<5, 0>, rows_bf16_avx2<5, 1>, rows_bf16_avx2<6, 0>};
+      rows_bf16_avx2<4, 1>, rows_bf16_avx2<5, 0>, rows_bf16_avx2<5, 1>, rows_bf16_avx2<6, 0>,
+      rows_bf16_avx2<6, 1>};
   static constexpr RowsBf16 tiled[2 * kTilePairs] = {
       tiled_rows_bf16_avx2<1, 0>, tiled_rows_bf16_avx2<1, 0>, tiled_rows_bf16_avx2<1, 1>, tiled_rows_bf16_avx2<2, 0>,
       tiled_rows_bf16_avx2<2, 1>, tiled_rows_bf16_avx2<3, 0>, tiled_rows_bf16_avx2<3, 1>, tiled_rows_bf16_avx2<4, 0>};
   const int64_t eights = (channels + 7) / 8;
   if (has_avx2() && channels > 0) {
-    return eights <= 2 * kMostPairs ? whole[eights - 1] : tiled[(eights - 1) % (2 * kTilePairs)];
+    return eights <= 2 * kMostPairs + 1 ? whole[eights - 1] : tiled[(eights - 1) % (2 * kTilePairs)];
   }
 #endif
   static_cast<void>(channels);
