@@ -169,6 +169,17 @@ def _load_slice(file: BinaryIO, start: int, stop: int) -> np.ndarray:
     return part
 
 
+class _Checked:
+    """Hides from NumPy that this is a file: to a file it writes through a C stream and does not see a full disk."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`."""
+        return self._file.write(data)
+
+
 def _publish(path: Path, *arrays: np.ndarray) -> None:
     """Write arrays behind one another in .npy format, aside, then rename."""
     aside = path.with_name(f".{path.name}.partial")
@@ -176,5 +187,5 @@ def _publish(path: Path, *arrays: np.ndarray) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             for array in arrays:
-                np.save(file, array)
+                np.save(_Checked(file), array)
         aside.replace(path)

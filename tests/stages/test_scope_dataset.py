@@ -16,6 +16,7 @@ from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph import neighbours
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.lists import ListFiles, Transposed
+from spectral_graph.graph.neighbours import find
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
 
@@ -154,6 +155,7 @@ def test_a_graph_interrupted_everywhere_is_the_same(dataset_options, tmp_path, h
     run(options, whole, until="graph")
 
     points = [
+        (find, "make_job", 0),
         (ListFiles, "write", 1),
         (Transposed, "read", 1),
         (ListFiles, "write", list_files),

@@ -24,7 +24,7 @@ open_lists(folder)  the finished result of an earlier search
 from __future__ import annotations
 
 from spectral_graph.graph.neighbours.find import METHODS, Method, find_neighbours
-from spectral_graph.graph.neighbours.lists import NeighbourLists, open_lists
+from spectral_graph.graph.neighbours.lists import NeighbourLists, is_complete, open_lists
 from spectral_graph.graph.neighbours.rows import ArrayRows, Rows, StoreRows
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "Rows",
     "StoreRows",
     "find_neighbours",
+    "is_complete",
     "open_lists",
 ]

@@ -65,9 +65,14 @@ def new_lists(folder: Path, nodes: int, count: int) -> NeighbourLists:
     return NeighbourLists(both[0], both[1].view(np.float32), {})
 
 
+def is_complete(folder: Path) -> bool:
+    """Tell whether a search has come to its end in `folder`."""
+    return (folder / FACTS).exists()
+
+
 def open_lists(folder: Path) -> NeighbourLists:
     """Open lists, complete or not."""
-    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
+    facts = read_json(folder / FACTS) if is_complete(folder) else {}
     both = open_array(folder / LISTS)
     return NeighbourLists(both[0], both[1].view(np.float32), facts)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from spectral_graph.bank.rows import allocate
 from spectral_graph.files import disk_full_in_words, require_space
 
 
@@ -60,6 +61,9 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, 
     require_space(path, int(np.prod(shape)) * np.dtype(dtype).itemsize, f"{path.name} of the neighbour search")
     with disk_full_in_words(path):
         array: np.memmap[Any, Any] = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        with path.open("r+b") as handle:
+            handle.seek(array.offset)
+            allocate(handle, array.offset + array.nbytes)
     return array
 
 
