@@ -10,7 +10,7 @@ import argparse
 import shlex
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from pydantic.fields import FieldInfo
 
 from spectral_graph import __version__
 from spectral_graph.config import PRESETS, STAGES, RunConfig, flag, make_config, stage_of
-from spectral_graph.errors import SpectralGraphError
+from spectral_graph.distributed.join import process_number
+from spectral_graph.errors import ConfigError, SpectralGraphError
 from spectral_graph.per_image.options import ImageConfig, make_image_config
 from spectral_graph.progress import Reporter
+from spectral_graph.remote.url import is_url, place, work_folder
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph") -> int:
@@ -28,10 +30,11 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser(program)
     options = parser.parse_args(given)
-    reporter = Reporter(quiet=getattr(options, "quiet", False))
     try:
+        # Of several processes one speaks.
+        reporter = Reporter(quiet=getattr(options, "quiet", False) or process_number() > 0)
         if options.command == "info":
-            print(_info(options, parser))  # noqa: T201  the result of the command
+            print(_info(options, parser, reporter))  # noqa: T201  the result of the command
             return 0
         if options.command == "models":
             from spectral_graph.features.listing import describe_models
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     return 0
 
 
-def _info(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+def _info(options: argparse.Namespace, parser: argparse.ArgumentParser, reporter: Reporter) -> str:
     if options.run is None and not options.backends:
         parser.error("info needs a RUN to tell about, or --backends")
     texts = []
@@ -64,7 +67,11 @@ def _info(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
         from spectral_graph.ops.describe import describe_operators
 
         texts.append(describe_operators())
-    if options.run is not None:
+    if isinstance(options.run, str):
+        from spectral_graph.remote.describe import describe_url
+
+        texts.append(describe_url(options.run, reporter))
+    elif options.run is not None:
         from spectral_graph.info import describe
 
         texts.append(describe(options.run))
@@ -87,7 +94,16 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
 
     given = {name: getattr(options, name) for name in RunConfig.model_fields if hasattr(options, name)}
     preset = getattr(options, "preset", "best")
-    out: Path | None = options.out
+    until = "report" if options.command == "build" else options.command
+    out: Path | None = None
+    url, publish = None, None
+    if isinstance(options.out, str):
+        url, out = options.out, options.work or work_folder(options.out)
+        publish = _publishing(url, out, until, options.force, reporter)
+    else:
+        out = options.out
+        if options.work is not None:
+            raise ConfigError(f"--work {options.work}: a working folder is for runs that --out or RUN names by a URL")
     if options.command != "build":
         assert out is not None
         if (out / "run.json").exists():
@@ -98,7 +114,6 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
     config = make_config(given, preset)
     if out is None:
         out = Path("runs") / "-".join(filter(None, (config.dataset, config.split, config.model)))
-    until = "report" if options.command == "build" else options.command
     run_pipeline(
         config,
         out,
@@ -108,9 +123,23 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
         command=command,
         given=given,
         reporter=reporter,
+        publish=publish,
     )
-    result = {"report": out / "report" / "index.html", "evaluate": out / "metrics.json"}.get(until, out)
-    reporter.note(f"done: {result}")
+    result = {"report": "/report/index.html", "evaluate": "/metrics.json"}.get(until, "")
+    reporter.note(f"done: {out}{result}" if url is None else f"done: {url}{result} (worked on in {out})")
+
+
+def _publishing(url: str, work: Path, until: str, force: str | None, reporter: Reporter) -> Callable[[], None]:
+    """Bring the working folder of a run that is kept behind a URL up to date; return what publishes it."""
+    from spectral_graph.remote.mirror import Mirror
+
+    leads = process_number() == 0
+    mirror = Mirror(url, work, reporter if leads else Reporter(quiet=True))
+    mirror.reporter.note(f"{url}: worked on in {work}, published stage by stage")
+    mirror.pull(until, force)
+    if leads:
+        mirror.push()  # what an interrupted call left unsent
+    return mirror.push
 
 
 def make_parser(program: str) -> argparse.ArgumentParser:
@@ -128,7 +157,9 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         description="Build everything: features, graphs, eigenvectors, regions, scores, report. "
         "A run that was stopped goes on when the same command is given again.",
     )
-    build.add_argument("--out", type=Path, default=None, help="run directory (runs/DATASET-SPLIT-MODEL by default)")
+    build.add_argument(
+        "--out", type=place, default=None, help="run directory, or a URL (runs/DATASET-SPLIT-MODEL by default)"
+    )
     _add_options(build)
     for stage in STAGES:
         part = commands.add_parser(
@@ -136,7 +167,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
             help=f"run the stages up to {stage}; options not given are those of the run",
             description=f"Run the stages up to {stage}. Options not given are those of the run, if there is one.",
         )
-        part.add_argument("out", type=Path, metavar="RUN", help="run directory")
+        part.add_argument("out", type=place, metavar="RUN", help="run directory, or a URL")
         _add_options(part)
     image = commands.add_parser(
         "image",
@@ -145,7 +176,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         "photo and a page. Photos that are done are kept when the same command is given again.",
     )
     image.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="photo, or folder of photos")
-    image.add_argument("--out", type=Path, default=Path("runs/image"), help="folder of results (runs/image)")
+    image.add_argument("--out", type=_local, default=Path("runs/image"), help="folder of results (runs/image)")
     image.add_argument("--force", action="store_true", help="compute photos anew that are done")
     image.add_argument("--quiet", action="store_true", help="print errors only")
     for name, field in ImageConfig.model_fields.items():
@@ -155,7 +186,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         help="tell what a run holds, or how the operators are computed here",
         description="Tell what a run directory holds, or how the operators are computed here.",
     )
-    info.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run directory")
+    info.add_argument("run", type=place, nargs="?", metavar="RUN", help="run directory, or a URL")
     info.add_argument("--backends", action="store_true", help="operators, instruction set, threads, GPU, backends")
     commands.add_parser(
         "models",
@@ -171,6 +202,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", choices=STAGES, default=None, metavar="STAGE", help="recompute from STAGE on")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument(
+        "--work",
+        type=_local,
+        default=None,
+        metavar="FOLDER",
+        help="local folder in which a run behind a URL (s3://bucket/run) is worked on; all processes must see it "
+        "(below XDG_CACHE_HOME or ~/.cache)",
+    )
     groups = {stage: parser.add_argument_group(f"options of stage {stage}") for stage in STAGES}
     for name, field in RunConfig.model_fields.items():
         _add_option(groups[stage_of(name)], name, field)
@@ -186,6 +225,12 @@ def _add_option(target: argparse._ActionsContainer, name: str, field: FieldInfo)
         choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
         settings["metavar"] = "|".join(choices) if choices else name.upper()
     target.add_argument(flag(name), **settings)
+
+
+def _local(text: str) -> Path:
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{text} is a URL; name a local folder")
+    return Path(text)
 
 
 def _shown(default: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from spectral_graph.errors import ConfigError
+from spectral_graph.remote.url import is_url
 
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "report")
 KINDS = ("vv", "qk", "kk")
@@ -172,6 +173,13 @@ class RunConfig(BaseModel):
     labels: Literal["coarse", "fine"] = option("segment", "coarse", "classes of coco and cocostuff: 27 or all")
 
     gallery: int = option("report", 8, "images shown in the report", ge=0)
+
+    @field_validator("root", "weights", "warm_start", mode="before")
+    @classmethod
+    def _local(cls, value: Any) -> Any:
+        if isinstance(value, str) and is_url(value):
+            raise ValueError("this is a URL, and only runs are kept behind URLs; copy it to a local disk and name that")
+        return value
 
     @field_validator("kinds", "kmeans_seeds")
     @classmethod

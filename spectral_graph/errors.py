@@ -62,3 +62,11 @@ class SolverError(SpectralGraphError, ArithmeticError):
 
 class DiskFullError(SpectralGraphError, OSError):
     """Writing failed for want of space; what was finished before is kept."""
+
+
+class LostProcessError(SpectralGraphError, ConnectionError):
+    """Another process that works on the same run has ended."""
+
+
+class RemoteError(SpectralGraphError, ConnectionError):
+    """A place named by a URL cannot be read or written."""

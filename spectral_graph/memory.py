@@ -1,14 +1,17 @@
-"""Peak resident memory of a piece of work."""
+"""Peak resident memory of a piece of work, and how much memory there is."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import resource
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_GROUPS = Path("/proc/self/cgroup")
+_ROOT = Path("/sys/fs/cgroup")
 
 
 def reset_peak() -> None:
@@ -35,3 +38,29 @@ def peak_bytes() -> int:
     except OSError:
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def limit_bytes() -> int:
+    """Return the memory of the machine, or what the control groups of this process allow, if that is less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    try:
+        groups = [line.split(":", 2) for line in _GROUPS.read_text().splitlines()]
+    except OSError:
+        groups = []
+    for _, controllers, path in groups:
+        if controllers in ("", "memory"):
+            root, name = (_ROOT / "memory", "memory.limit_in_bytes") if controllers else (_ROOT, "memory.max")
+            folder = root / path.lstrip("/")
+            for group in (folder, *folder.parents):
+                limits += _number(group / name)
+                if group == root:
+                    break
+    return min(limits)
+
+
+def _number(file: Path) -> list[int]:
+    """Return the number in a file; none where there is no such file, or the word "max"."""
+    try:
+        return [int(file.read_text())]
+    except (OSError, ValueError):
+        return []

@@ -8,10 +8,15 @@ from typing import Any
 
 from spectral_graph.config import STAGES, RunConfig
 from spectral_graph.data import open_dataset
+from spectral_graph.distributed.join import join_world
+from spectral_graph.distributed.world import World
 from spectral_graph.files import disk_full_in_words
 from spectral_graph.progress import Reporter
 from spectral_graph.run import RunDirectory
 from spectral_graph.stages.context import Context
+
+SHARED = ("extract", "graph", "solve", "orthogonalise")
+"""Stages that all processes work on; the others are done by the first one while the rest wait."""
 
 
 def _stage(name: str) -> Callable[[Context], None]:
@@ -43,8 +48,11 @@ def run_pipeline(
     command: str = "",
     given: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
+    publish: Callable[[], None] | None = None,
 ) -> Path:
     """Run all stages up to `until`; those that a former call finished are kept.
+
+    Under `torchrun` the processes share the work on one run directory, which all of them must see.
 
     Args:
         config: the options, from `spectral_graph.config.make_config`.
@@ -55,6 +63,7 @@ def run_pipeline(
         command: how the program was called; shown in the report.
         given: the options that the user chose, for later calls on the same run that leave them out; all by default.
         reporter: where progress goes.
+        publish: called after each stage that was computed, while the run is still locked; by one process only.
 
     Returns:
         The run directory.
@@ -62,23 +71,41 @@ def run_pipeline(
     Raises:
         SpectralGraphError: see the stages; what was finished before stays, and the same call goes on from there.
     """
-    reporter = reporter or Reporter()
+    with join_world() as world:
+        speaker = reporter or Reporter() if world.leads else Reporter(quiet=True)
+        _run_stages(config, out, preset, until, force, command, given, speaker, publish, world)
+    return out
+
+
+def _run_stages(
+    config: RunConfig,
+    out: Path,
+    preset: str,
+    until: str,
+    force: str | None,
+    command: str,
+    given: Mapping[str, Any] | None,
+    reporter: Reporter,
+    publish: Callable[[], None] | None,
+    world: World,
+) -> None:
     dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels)
     for note in dataset.notes:
         reporter.note(note)
-    with RunDirectory(out) as run:
-        run.open(config, preset, dataset.fingerprint(), force)
+    with RunDirectory(out, world) as run:
+        run.open(config, preset, dataset.fingerprint() if world.leads else "", force)
         if command:
             run.manifest["command"] = command
         run.manifest["given"] = config.model_dump(mode="json") if given is None else dict(given)
         run.save()
-        context = Context(config, run, dataset, reporter)
+        context = Context(config, run, dataset, reporter, world)
         for name in STAGES[: STAGES.index(until) + 1]:
             if run.complete(name):
                 continue
-            function = _stage(name)
             with disk_full_in_words(out), run.stage(name):
-                function(context)
+                if world.leads or name in SHARED:
+                    _stage(name)(context)
             record = run.manifest["stages"][name]
             reporter.note(f"{name}: {record['seconds']:.1f} s, peak {record['peak_bytes'] / 1e9:.2f} GB")
-    return out
+            if publish is not None and world.leads:
+                publish()

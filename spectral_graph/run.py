@@ -18,8 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spectral_graph import __version__
 from spectral_graph.config import STAGES, RunConfig, flag, stage_of
+from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import ConfigError, FormatError, RunBusyError, StaleRunError
 from spectral_graph.files import read_json, remove, write_json
 from spectral_graph.memory import peak_bytes, reset_peak
@@ -28,7 +31,7 @@ FORMAT = 1
 RECORDED_PACKAGES = ("torch", "timm", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "zarr", "pillow")
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
-    "extract": ("images.json", "features.zarr"),
+    "extract": ("images.json", "features.zarr", "extract"),
     "graph": ("{kind}/graph.zarr",),
     "solve": ("{kind}/solve", "{kind}/bank"),
     "orthogonalise": ("{kind}/work", "{kind}/ortho"),
@@ -44,14 +47,17 @@ class RunDirectory:
 
     Args:
         path: the folder; made if it does not exist.
+        world: the processes that work on it together; the first of them holds the lock and writes run.json.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, world: World = ALONE) -> None:
+        self.path, self._world = path, world
         self.manifest: dict[str, Any] = {}
         self._lock: int | None = None
 
     def __enter__(self) -> RunDirectory:
+        if not self._world.leads:
+            return self
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"--out {self.path}: this is a file; name a folder")
         self.path.mkdir(parents=True, exist_ok=True)
@@ -72,7 +78,7 @@ class RunDirectory:
             self._lock = None
 
     def open(self, config: RunConfig, preset: str, fingerprint: str, force: str | None = None) -> None:
-        """Take up the run that lies here, or start a new one.
+        """Take up the run that lies here, or start a new one; all processes that work on it must call.
 
         Args:
             config: the options of this call.
@@ -83,6 +89,13 @@ class RunDirectory:
         Raises:
             StaleRunError: the run was made with other options or other input; the message says which.
         """
+        if self._world.leads:
+            self._take_up(config, preset, fingerprint, force)
+        self._world.barrier()
+        if not self._world.leads:
+            self.manifest = read_manifest(self.path)
+
+    def _take_up(self, config: RunConfig, preset: str, fingerprint: str, force: str | None) -> None:
         if not (self.path / "run.json").exists():
             strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock")
             if strangers:
@@ -137,18 +150,26 @@ class RunDirectory:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Run a stage: its time adds up over interrupted attempts; yields its record, for facts worth keeping."""
+        """Run a stage: its time adds up over interrupted attempts; yields its record, for facts worth keeping.
+
+        It ends when all processes have come to its end. The peak is that of the largest process.
+        """
         record = self.manifest["stages"][name]
         record["state"] = "running"
         self.save()
         reset_peak()
-        began = time.monotonic()
+        began, sent = time.monotonic(), self._world.sent
+        peak = 0
         try:
             yield record
+            found = np.array([peak_bytes(), self._world.sent - sent])
+            peak, most_sent = (int(largest) for largest in np.max(self._world.gather(found), axis=0))
+            if self._world.size > 1:
+                record["processes"], record["sent_bytes"] = self._world.size, most_sent
             record["state"] = "complete"
         finally:
             record["seconds"] = record.get("seconds", 0.0) + time.monotonic() - began
-            record["peak_bytes"] = max(record.get("peak_bytes", 0), peak_bytes())
+            record["peak_bytes"] = max(record.get("peak_bytes", 0), peak, peak_bytes())
             self.save()
 
     def complete(self, name: str) -> bool:
@@ -156,8 +177,9 @@ class RunDirectory:
         return bool(self.manifest["stages"][name]["state"] == "complete")
 
     def save(self) -> None:
-        """Write run.json."""
-        write_json(self.path / "run.json", self.manifest)
+        """Write run.json, in the process that leads."""
+        if self._world.leads:
+            write_json(self.path / "run.json", self.manifest)
 
     def folder(self, kind: str) -> Path:
         """Return the folder of one affinity (vv, qk, kk)."""

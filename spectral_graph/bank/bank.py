@@ -21,7 +21,7 @@ import numpy as np
 
 from spectral_graph.bank.generation import CURRENT, PREVIOUS, Generation
 from spectral_graph.bank.rows import RowFile, storage_dtype, sync_folder
-from spectral_graph.bank.succession import complete, left_behind, remove_others, start_next
+from spectral_graph.bank.succession import complete, left_behind, next_of, records_after, remove_others, start_next
 from spectral_graph.errors import FormatError
 from spectral_graph.files import write_atomically
 
@@ -229,6 +229,22 @@ class Bank:
         for name in self.names:
             complete(self.path, self._is, name, self._rows(name), name in taken)
 
+    def join(self) -> None:
+        """Write to the generation that another process has begun in full; that process commits it."""
+        self._close()
+        self._next, self._whole = next_of(self._is), True
+        self._next.records = records_after(self._is)
+        self._map_draft()
+
+    def catch_up(self) -> None:
+        """Take the generation that another process has committed as the current one.
+
+        Raises:
+            FormatError: it is missing or truncated.
+        """
+        self._close()
+        self._is, self._draft, self._trusted = Generation.load(self.path, CURRENT, verify=False), {}, False
+
     def left_behind(self) -> bool:
         """Tell whether an interrupted process left the arrays of the next generation here."""
         return left_behind(self.path, self._is)
@@ -282,10 +298,13 @@ class Bank:
         self._close()
         self._draft = {}
         self._next, taken = start_next(self.path, self._is, resume)
+        self._map_draft()
+        return taken
+
+    def _map_draft(self) -> None:
         dtype = storage_dtype(self.dtype)
         for name in self.names:
             self._draft[name] = np.memmap(self._next.file(self.path, name), dtype, "r+", shape=self.shape)
-        return taken
 
     def _rows(self, name: str) -> RowFile:
         if name not in self._open:

@@ -15,7 +15,7 @@ from spectral_graph.files import disk_full_in_words, remove, require_space
 
 def left_behind(folder: Path, now: Generation) -> bool:
     """Tell whether an interrupted process left the arrays of the generation after `now`."""
-    files = [_next_of(now).file(folder, name) for name in now.names]
+    files = [next_of(now).file(folder, name) for name in now.names]
     return all(file.is_file() and file.stat().st_size == now.bytes for file in files)
 
 
@@ -34,7 +34,7 @@ def start_next(folder: Path, now: Generation, resume: bool) -> tuple[Generation,
         DiskFullError: they do not fit; nothing has changed then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    new, old = _next_of(now), replace(now, number=now.number - 1)
+    new, old = next_of(now), replace(now, number=now.number - 1)
     kept = resume and left_behind(folder, now)
     if not kept:
         remove_others(folder, now.names, {old.number, now.number})
@@ -55,10 +55,7 @@ def start_next(folder: Path, now: Generation, resume: bool) -> tuple[Generation,
         old.file(folder, name).replace(new.file(folder, name))
     # From here on the old content may change, so its name must be gone for good.
     sync_folder(folder)
-    if now.number:
-        new.records = now.records.copy()
-    else:
-        new.records = np.zeros(now.shape[0] // now.nodes_per_image, record_dtype(now.names, now.counters))
+    new.records = records_after(now)
     return new, taken
 
 
@@ -84,5 +81,13 @@ def remove_others(folder: Path, names: Iterable[str], generations: set[int]) -> 
                 remove(file)
 
 
-def _next_of(now: Generation) -> Generation:
+def next_of(now: Generation) -> Generation:
+    """Return the description of the generation after `now`, without its records."""
     return replace(now, number=now.number + 1, notes={}, records=np.zeros(0))
+
+
+def records_after(now: Generation) -> np.ndarray:
+    """Return the records that the generation after `now` begins with."""
+    if now.number:
+        return now.records.copy()
+    return np.zeros(now.shape[0] // now.nodes_per_image, record_dtype(now.names, now.counters))

@@ -25,6 +25,7 @@ from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
+from spectral_graph.graph.block_files import read_block_files
 
 FORMAT = 1
 CHUNK = 1 << 20
@@ -120,7 +121,7 @@ class GraphStore:
         target = self.path / name
         aside = target.with_name(f".{target.name}.partial")
         with disk_full_in_words(self.path):
-            self._make_parents(name)
+            self.make_folder(str(Path(name).parent))
             try:
                 remove(aside)
                 group = zarr.open_group(aside, mode="w", zarr_format=3)
@@ -167,10 +168,8 @@ class GraphStore:
             FormatError: it is missing or damaged; the message names it.
         """
         with self._damage_in_words(name):
-            group = zarr.open_group(self.path / name, mode="r")
-            part: dict[str, Any] = {key: array[...] for key, array in group.arrays()}
-            shape: Any = group.attrs["shape"]
-            facts: Any = group.attrs["facts"]
+            attributes, part = self._stored(name)
+            shape, facts = attributes["shape"], attributes["facts"]
             block = Block(
                 part["rows"],
                 part["indptr"],
@@ -185,6 +184,25 @@ class GraphStore:
         if problem:
             raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with --force graph")
         return block
+
+    def _stored(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return the attributes of a block and its arrays; through zarr where they are not stored as `write` does."""
+        found = read_block_files(self.path / name)
+        if found is not None:
+            return found
+        group = zarr.open_group(self.path / name, mode="r")
+        return group.attrs, {key: array[...] for key, array in group.arrays()}
+
+    def read_rows(self, name: str) -> np.ndarray:
+        """Return the rows (n,) int64 of a block, and read nothing else of it.
+
+        Raises:
+            FormatError: it is missing or damaged; the message names it.
+        """
+        with self._damage_in_words(name):
+            array: Any = zarr.open_group(self.path / name, mode="r")["rows"]
+            rows: np.ndarray = array[...]
+        return rows
 
     def read_degrees(self, layer: str) -> np.ndarray:
         """Return the degrees (nodes,) float32 of one layer of scope `dataset`, where each node is in one block.
@@ -208,10 +226,12 @@ class GraphStore:
         except (FileNotFoundError, KeyError, ValueError, IndexError) as error:
             raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
 
-    def _make_parents(self, name: str) -> None:
-        group = zarr.open_group(self.path, mode="a", zarr_format=3)
-        for part in Path(name).parent.parts:
-            group = group.require_group(part)
+    def make_folder(self, prefix: str) -> None:
+        """Make the group that blocks below `prefix` lie in; several processes may write blocks there from then on."""
+        with disk_full_in_words(self.path):
+            group = zarr.open_group(self.path, mode="a", zarr_format=3)
+            for part in Path(prefix).parts:
+                group = group.require_group(part)
 
 
 def local_columns(indices: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:

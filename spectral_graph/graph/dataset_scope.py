@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
@@ -20,6 +21,9 @@ from spectral_graph.graph.hubs import balance
 from spectral_graph.graph.lists import ListFiles, Lists, Transposed
 from spectral_graph.graph.selection import Selection
 from spectral_graph.graph.symmetrise import row_sums, scaled, symmetrise_rows
+
+HELD_BYTES = 128 << 20
+"""Up to this size the rows of A that balancing multiplies again and again stay in memory instead of being read anew."""
 
 
 class InterLists(Protocol):
@@ -182,11 +186,21 @@ class LayerBuilder:
         """Return a function that gives the rows of D A D of a block (hubs = sinkhorn)."""
         files = self._files("symmetric", lambda i: symmetrise_rows(*self._both(lists, backward, i), lists.nodes))
 
+        held: dict[int, csr_matrix] = {}
+
+        def rows(index: int) -> csr_matrix:
+            if index in held:
+                return held[index]
+            part = files.read(index).matrix(files.nodes).astype(np.float64)
+            if sum(map(_size, held.values())) + _size(part) <= HELD_BYTES:
+                held[index] = part
+            return part
+
         def product(x: np.ndarray) -> np.ndarray:
-            parts = (files.read(index).matrix(files.nodes) for index in range(len(files)))
-            return np.concatenate([part.astype(np.float64) @ x for part in parts])
+            return np.concatenate([rows(index) @ x for index in range(len(files))])
 
         d = balance(product, np.concatenate([row_sums(files.read(index)) for index in range(len(files))]))
+        held.clear()
         return lambda index: scaled(files.read(index), int(self.bounds[index]), d)
 
     def _block(self, index: int, graph: Lists, forward: Lists, chosen_by: Lists, facts: Mapping[str, Any]) -> Block:
@@ -202,3 +216,7 @@ class LayerBuilder:
             columns=columns,
             in_degree=chosen_by.counts.astype(np.int32),
         )
+
+
+def _size(matrix: csr_matrix) -> int:
+    return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
+from spectral_graph.graph.waves import Extent, plan_waves
 from spectral_graph.ops import csr_spmm
 
 KEPT_BYTES = 64 << 20
-NEARLY_ALL = 0.5
-"""Share of the nodes from which on a block's columns are read from X in place instead of being gathered first."""
+SWEEP_BYTES = 512 << 20
+"""What the blocks and rows that several products in a row work on at a time may take of the memory."""
+DENSE = 0.5
+"""Share of a range of rows of X from which on a block's columns are read there in place, not gathered first."""
 
 
 @dataclass(frozen=True)
@@ -24,30 +28,62 @@ class ReadyBlock:
 
     Attributes:
         rows: the rows of the result that it adds to; a slice where they are contiguous.
-        columns: the rows of X that it needs; None for all.
+        columns: the rows of X that it reads; a slice where they are nearly contiguous.
         matrix: indptr, indices into those rows of X, values.
     """
 
     rows: np.ndarray | slice
-    columns: np.ndarray | slice | None
+    columns: np.ndarray | slice
     matrix: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
     @classmethod
-    def of(cls, block: Block, nodes: int) -> ReadyBlock:
-        """Make a stored block of a graph of that many nodes ready."""
+    def of(cls, block: Block) -> ReadyBlock:
+        """Make a stored block ready."""
         rows, columns, indices = _span(block.rows), _span(block.column_ids), block.indices
-        whole: np.ndarray | slice | None = columns
-        if len(block.column_ids) >= NEARLY_ALL * nodes and block.columns is not None:
-            whole, indices = None, block.columns.astype(np.int32)[indices]
+        if not isinstance(columns, slice) and len(columns) and len(columns) >= DENSE * (columns[-1] + 1 - columns[0]):
+            first = int(columns[0])
+            indices = (columns - first).astype(np.int32)[indices]
+            columns = slice(first, int(columns[-1]) + 1)
         parts = (block.indptr, indices, block.values)
         indptr, places, values = (torch.from_numpy(part) for part in parts)
-        return cls(rows, whole, (indptr, places, values))
+        return cls(rows, columns, (indptr, places, values))
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
         ids = (part.nbytes for part in (self.rows, self.columns) if isinstance(part, np.ndarray))
         return sum(part.numel() * part.element_size() for part in self.matrix) + sum(ids)
+
+    @property
+    def extent(self) -> Extent | None:
+        """Where it lies; None where its rows are not contiguous."""
+        if not isinstance(self.rows, slice):
+            return None
+        ids = self.columns
+        if isinstance(ids, slice):
+            reads = ids.start, ids.stop
+        else:
+            reads = (int(ids[0]), int(ids[-1]) + 1) if len(ids) else (0, 0)
+        return Extent((self.rows.start, self.rows.stop), reads, self.nbytes)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A block's turn in one of several products.
+
+    Attributes:
+        product: which, from 0.
+        block: the block.
+        begins: it is the first of the products that go together.
+        ends: it is the last of them.
+        local: whether the rows in use at a time are few.
+    """
+
+    product: int
+    block: ReadyBlock
+    begins: bool
+    ends: bool
+    local: bool
 
 
 class BlockOperator:
@@ -62,7 +98,14 @@ class BlockOperator:
         nodes: N.
         rounds: how many blocks cover each node; the operator is their mean.
         kept_bytes: how much of the graph may stay in memory between products.
+
+    Attributes:
+        shape: (N, N).
+        rows: which rows of X and of the result this process holds; here all of them.
+        world: the processes that hold the others.
     """
+
+    world: World = ALONE
 
     def __init__(
         self, store: GraphStore, names: Sequence[str], nodes: int, rounds: int, kept_bytes: int = KEPT_BYTES
@@ -71,37 +114,88 @@ class BlockOperator:
             raise GraphError(f"{store.path} has no blocks to multiply with; build them with: spectral-graph graph")
         self._store, self._names, self.rounds = store, tuple(names), rounds
         self.shape = (nodes, nodes)
+        self.rows = range(nodes)
         self._kept: dict[str, ReadyBlock] = {}
-        self._room = kept_bytes
+        self._extents: dict[int, Extent | None] = {}
+        self._kept_bytes, self._most_bytes = 0, kept_bytes
 
     def blocks(self) -> Iterator[ReadyBlock]:
         """Yield the blocks in a fixed order, each read from disk unless it was kept."""
-        for name in self._names:
-            ready = self._kept.get(name)
-            if ready is None:
-                ready = ReadyBlock.of(self._store.read(name), self.shape[0])
-                if ready.nbytes <= self._room:
-                    self._room -= ready.nbytes
-                    self._kept[name] = ready
-            yield ready
+        for index in range(len(self._names)):
+            yield self._block(index)
+
+    def sweep(self, products: int, row_bytes: int) -> Iterator[Visit]:
+        """Yield the visits of several products in a row, each of which overwrites what the last but one wrote.
+
+        Every product visits all blocks in their order. Where blocks share nodes with few others, the next product
+        follows at the distance of a few blocks, so that blocks and rows are used several times while they are in
+        memory.
+
+        Args:
+            products: how many; every node must be in the rows of one block only.
+            row_bytes: what a row of the two arrays takes that the products read and write.
+        """
+        for index in range(len(self._names)):
+            if index not in self._extents:
+                self._block(index)
+        extents = [self._extents[index] for index in range(len(self._names))]
+        waves = plan_waves(extents, products, row_bytes, SWEEP_BYTES)
+        begin = 0
+        while begin < products:
+            if products - begin < waves.depth:
+                waves = plan_waves(extents, products - begin, row_bytes, SWEEP_BYTES)
+            held: dict[int, ReadyBlock] = {}
+            for product, index in waves.visits:
+                if product == 0:
+                    held[index] = self._block(index)
+                ends = product == waves.depth - 1
+                block = held.pop(index) if ends else held[index]
+                yield Visit(begin + product, block, product == 0, ends, waves.local)
+            begin += waves.depth
+
+    def _block(self, index: int) -> ReadyBlock:
+        name = self._names[index]
+        ready = self._kept.get(name)
+        if ready is None:
+            ready = self._ready(self._store.read(name))
+            self._extents[index] = ready.extent
+            if self._kept_bytes + ready.nbytes <= self._most_bytes:
+                self._kept_bytes += ready.nbytes
+                self._kept[name] = ready
+        return ready
+
+    def allow(self, kept_bytes: int) -> None:
+        """Let blocks stay in memory up to `kept_bytes` altogether, if that is more than before."""
+        self._most_bytes = max(self._most_bytes, kept_bytes)
+
+    def gathered(self, x: np.ndarray) -> np.ndarray:
+        """Return the rows of X that the blocks' columns count, from the rows held here; called once a product."""
+        return x
+
+    def _ready(self, block: Block) -> ReadyBlock:
+        return ReadyBlock.of(block)
 
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
-        """Write the product with `x` (N, C) float32 into `out` (N, C) float32; both may be memory-mapped."""
-        if x.shape != out.shape or x.shape[0] != self.shape[0]:
-            raise GraphError(f"operator @ X: X has shape {x.shape}, expected ({self.shape[0]}, C)")
+        """Write the product with `x` (N, C) float32 into `out` (N, C) float32; both may be memory-mapped.
+
+        Both hold the `rows` of this process.
+        """
+        if x.shape != out.shape or x.shape[0] != len(self.rows):
+            raise GraphError(f"operator @ X: X has shape {x.shape}, expected ({len(self.rows)}, C)")
         if self.rounds > 1:
             out[:] = 0
+        x = self.gathered(x)
         for ready in self.blocks():
-            part = x if ready.columns is None else x[ready.columns]
-            product = csr_spmm(*ready.matrix, _borrow(np.ascontiguousarray(part)), check=False).numpy()
+            part = np.ascontiguousarray(x[ready.columns])
+            product = csr_spmm(*ready.matrix, _borrow(part), check=False).numpy()
             if self.rounds > 1:
                 out[ready.rows] += product / np.float32(self.rounds)
             else:
                 out[ready.rows] = product
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
-        """Return the product with x (N,) or (N, C) float32."""
-        columns = np.ascontiguousarray(x, np.float32).reshape(self.shape[0], -1)
+        """Return the product with x (N,) or (N, C) float32, of the `rows` of this process."""
+        columns = np.ascontiguousarray(x, np.float32).reshape(len(self.rows), -1)
         out = np.empty_like(columns)
         self.apply(columns, out)
         return out.reshape(x.shape)

@@ -18,13 +18,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spectral_graph.bank import Bank
+from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.solve.lanczos import Spectrum, estimate_spectrum
 from spectral_graph.solve.rayleigh_ritz import Round, rayleigh_ritz
 from spectral_graph.solve.recurrence import chebyshev_filter, step
 from spectral_graph.solve.schedule import Filter, block_width, first_filter, locked_columns, next_filter
-from spectral_graph.solve.streaming import borrow, chunks, random_rows, workspace
+from spectral_graph.solve.streaming import borrow, chunks, paged, random_rows, workspace
+from spectral_graph.solve.widen import image_chunks
 
 MEMORY_BYTES = 256 << 20
 """Up to this size altogether the columns and the working space are kept in memory instead of on disk."""
@@ -36,20 +38,23 @@ class Eigenvectors:
     """The block of columns that the solver ended with.
 
     Attributes:
-        x: (N, K) float32, unit columns, eigenvalues descending; the first ones are those asked for.
+        x: (N, K) float32, unit columns, eigenvalues descending; the first ones are those asked for. Of its rows those
+            that this process holds.
         nodes_per_image: rows of an image.
+        first: the first of the N rows that this process holds.
     """
 
     x: np.ndarray
     nodes_per_image: int
+    first: int = 0
 
     def view(self) -> np.ndarray:
         """Return `x`, no copy."""
         return self.x
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return the rows of the images start..stop."""
-        return self.x[start * self.nodes_per_image : stop * self.nodes_per_image]
+        """Return the rows of the images start..stop, which this process must hold."""
+        return self.x[start * self.nodes_per_image - self.first : stop * self.nodes_per_image - self.first]
 
 
 def chebyshev(
@@ -68,7 +73,7 @@ def chebyshev(
     """Compute the eigenvectors of the largest eigenvalues of a symmetric operator.
 
     Args:
-        operator: N x N.
+        operator: N x N; it knows which rows this process holds, and who holds the others: all of them must call.
         work: folder of the working state; an interrupted call goes on from its last checkpoint.
         channels: how many eigenvectors.
         nodes_per_image: noted in the state.
@@ -77,9 +82,9 @@ def chebyshev(
         max_rounds: rounds at most; the last residuals tell how far it came.
         seed: of the starting block.
         on_round: called after each round.
-        start: (N, any number) approximate eigenvectors to begin with, the leading ones first.
+        start: (N, any number) approximate eigenvectors to begin with, the leading ones first; the rows held here.
         memory_bytes: what columns and working space may take of the memory; beyond it they lie on disk, with the same
-            result.
+            result. What they leave of it the blocks of the operator may take.
 
     Returns:
         The eigenvectors, unit columns with a few more than asked for, and the rounds.
@@ -87,18 +92,22 @@ def chebyshev(
     Raises:
         SolverError: fewer nodes than channels, the operator is zero, or `start` does not fit or is not finite.
     """
-    n = operator.shape[0]
+    n, rows, world = operator.shape[0], operator.rows, operator.world
     if channels > n:
         raise SolverError(f"--channels {channels}: the graph has only {n} nodes; lower it")
     width = block_width(n, channels)
-    state = Bank.open(work / "state") if Bank.exists(work / "state") else None
+    images = range(rows.start // nodes_per_image, rows.stop // nodes_per_image)
+    operator.allow(memory_bytes - 3 * 4 * width * len(rows))
+    resumed = world.agree(Bank.exists(work / "state"))
     # Threads of BLAS gain nothing on (K, K) problems, and waiting ones take the cores from the operators' threads.
     with (
         threadpool_limits(limits=1, user_api="blas"),
-        workspace(work, (n, width), 3, memory_bytes) as (x, product, free),
+        workspace(world.folder(work), (len(rows), width), 3, memory_bytes) as (x, product, free),
     ):
-        if state is not None:
-            _copy(state.view(), x)
+        if resumed:
+            state = Bank.open(work / "state", verify=False)  # its rows are checked as they are read
+            for begin, end in image_chunks(state, images):
+                x[begin * nodes_per_image - rows.start : end * nodes_per_image - rows.start] = state.read(begin, end)
             spectrum, rounds = Spectrum(**state.notes["spectrum"]), [_of_json(r) for r in state.notes["rounds"]]
         else:
             state = Bank(work / "state", (n, width), ("X",), nodes_per_image)
@@ -107,7 +116,7 @@ def chebyshev(
                 raise SolverError(
                     "the graph has no edges to embed; lower --threshold, or raise --c-intra and --c-inter"
                 )
-            random_rows(x, seed, 2)
+            random_rows(x, seed, 2, rows.start)
         saved = time.monotonic()
         while len(rounds) < max_rounds and not (rounds and rounds[-1].residuals[:channels].max() <= tol):
             if rounds:
@@ -124,19 +133,20 @@ def chebyshev(
                 done = chosen.degree, width
             step(operator, x, product, 1.0, 0.0, 0.0)
             index = len(rounds) + 1
-            ritz, residuals = rayleigh_ritz(x, product, free, seed, 2 + index)
+            ritz, residuals = rayleigh_ritz(x, product, free, seed, 2 + index, world, rows.start)
             x, free = free, x
             rounds.append(Round(index, ritz, residuals, *done))
-            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                _copy(x, state.begin()["X"])
-                state.commit(spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])
+            if world.agree(time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
+                begin_together(state, world)
+                _copy(x, state.draft()[rows.start : rows.stop])
+                commit_together(state, world, spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])
                 saved = time.monotonic()
             on_round(rounds[-1])
-    return Eigenvectors(x, nodes_per_image), rounds
+    return Eigenvectors(x, nodes_per_image, rows.start), rounds
 
 
 def _copy(source: np.ndarray, target: np.ndarray) -> None:
-    for rows in chunks(len(source)):
+    for rows in paged(source, target):
         target[rows] = source[rows]
 
 
@@ -179,12 +189,20 @@ def _of_json(stored: dict[str, Any]) -> Round:
 
 
 def rayleigh_quotients(operator: BlockOperator, x: np.ndarray, work: Path) -> np.ndarray:
-    """Return x_c^T S x_c / x_c^T x_c for each column of x (N, C) float32, (C,) float64."""
-    with workspace(work, (x.shape[0], x.shape[1]), 1, MEMORY_BYTES) as (product,):
+    """Return x_c^T S x_c / x_c^T x_c for each column of x (N, C) float32, (C,) float64.
+
+    Args:
+        operator: S.
+        x: the columns; of their rows those that this process holds.
+        work: folder for working space.
+    """
+    world = operator.world
+    with workspace(world.folder(work), (x.shape[0], x.shape[1]), 1, MEMORY_BYTES) as (product,):
         operator.apply(x, product)
         top, bottom = np.zeros(x.shape[1]), np.zeros(x.shape[1])
         for rows in chunks(len(x)):
             part = borrow(x[rows]).numpy()
             top += np.einsum("nc,nc->c", part, product[rows], dtype=np.float64)
             bottom += np.einsum("nc,nc->c", part, part, dtype=np.float64)
-    return top / np.maximum(bottom, np.finfo(np.float64).tiny)
+    top, bottom = world.sum(np.stack([top, bottom]))
+    return np.asarray(top / np.maximum(bottom, np.finfo(np.float64).tiny))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-from spectral_graph.solve.streaming import gram_matrix, random_rows, rotate_into
+from spectral_graph.distributed.world import ALONE, World
+from spectral_graph.solve.streaming import chunks, gram_matrices, random_rows, rotate_into
 
 RANK_TOLERANCE = 1e-12
 
@@ -32,7 +33,7 @@ class Round:
 
 
 def rayleigh_ritz(
-    y: np.ndarray, sy: np.ndarray, out: np.ndarray, seed: int, stream: int
+    y: np.ndarray, sy: np.ndarray, out: np.ndarray, seed: int, stream: int, world: World = ALONE, first: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write the Ritz vectors of span(y) into `out` and return Ritz values (descending) and residuals, (K,) float64.
 
@@ -45,27 +46,55 @@ def rayleigh_ritz(
         out: (N, K) float32, unit columns; not y.
         seed: of the random columns that replace directions which y lacks.
         stream: number of the random stream.
+        world: the processes that hold the other rows of y, sy and out.
+        first: number of the first row that is held here.
     """
-    gram = gram_matrix(y)
+    width = y.shape[1]
+    squares = world.sum(gram_matrices(y, sy))
+    # All processes go on with the same bits: they may have different processors.
+    full, ritz, residuals = map(world.from_leader, _small_problem(*squares))
+    rotate_into(y, full, out)
+    rank = int(np.isfinite(ritz).sum())
+    if rank < width:
+        # Lost directions start again from random vectors; their residual says that they are not found yet.
+        fresh = out[:, rank:]
+        random_rows(fresh, seed, stream, first)
+        # Whole numbers: the sums are exact.
+        sums = np.zeros(width - rank)
+        for rows in chunks(len(fresh)):
+            sums += np.einsum("nc,nc->c", fresh[rows], fresh[rows], dtype=np.float64)
+        lengths = np.sqrt(world.sum(sums)).astype(np.float32)
+        for rows in chunks(len(fresh)):
+            fresh[rows] /= lengths
+        ritz[rank:], residuals[rank:] = ritz[rank - 1], 1.0
+    return ritz, residuals
+
+
+def _small_problem(
+    gram: np.ndarray, product: np.ndarray, square: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Solve the (K, K) problem of Rayleigh-Ritz.
+
+    Args:
+        gram: Y^T Y.
+        product: Y^T S Y.
+        square: (S Y)^T S Y.
+
+    Returns:
+        Coefficients (K, K) of the Ritz vectors, Ritz values (K,) descending, and residuals (K,). Directions that Y
+        lacks come last, with coefficients 0 and values NaN.
+    """
     lengths = np.sqrt(np.diag(gram))
     scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     weights, vectors = eigh(gram * np.outer(scale, scale))
     kept = weights > RANK_TOLERANCE * weights[-1]
     whiten = (scale[:, None] * vectors[:, kept]) / np.sqrt(weights[kept])
-    inner = whiten.T @ gram_matrix(y, sy) @ whiten
+    inner = whiten.T @ product @ whiten
     ritz, turn = eigh((inner + inner.T) / 2)
     ritz, basis = ritz[::-1], whiten @ turn[:, ::-1]
-    squares = np.einsum("kc,kc->c", basis, gram_matrix(sy) @ basis) - ritz**2
-    rank, width = basis.shape[1], y.shape[1]
-    full = np.zeros((width, width))
+    squares = np.einsum("kc,kc->c", basis, square @ basis) - ritz**2
+    width, rank = basis.shape
+    full, values, residuals = np.zeros((width, width)), np.full(width, np.nan), np.full(width, np.nan)
     full[:, :rank] = basis
-    rotate_into(y, full, out)
-    values, residuals = np.empty(width), np.empty(width)
     values[:rank], residuals[:rank] = ritz, np.sqrt(np.maximum(squares, 0))
-    if rank < width:
-        # Lost directions start again from random vectors; their residual says that they are not found yet.
-        fresh = np.empty((len(y), width - rank), np.float32)
-        random_rows(fresh, seed, stream)
-        out[:, rank:] = fresh / np.linalg.norm(fresh, axis=0)
-        values[rank:], residuals[rank:] = values[rank - 1], 1.0
-    return values, residuals
+    return full, values, residuals

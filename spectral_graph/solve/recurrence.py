@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.graph.operator import BlockOperator, ReadyBlock
 from spectral_graph.ops import chebyshev_step_
+from spectral_graph.solve.paging import Pager
 from spectral_graph.solve.streaming import borrow, chunks
+
+Factors = tuple[float, float, float]
+"""gain, shift and keep of a step."""
 
 
 def step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shift: float, keep: float) -> None:
@@ -15,12 +21,43 @@ def step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shi
 
     Args:
         operator: S, N x N.
-        x: (N, C) float32, C-contiguous.
+        x: (N, C) float32, C-contiguous; of N rows those that this process holds, as in y.
         y: (N, C) float32, C-contiguous, not x; with keep 0 its content does not matter.
         gain: of S x.
         shift: of x.
         keep: of y.
     """
+    steps(operator, x, y, [(gain, shift, keep)])
+
+
+def steps(operator: BlockOperator, x: np.ndarray, y: np.ndarray, factors: Sequence[Factors]) -> None:
+    """Make several steps in a row, with x and y in turns: the first sets y, the second x, and so on.
+
+    Args:
+        operator: S, N x N.
+        x: as in `step`.
+        y: as in `step`.
+        factors: gain, shift and keep of each step.
+    """
+    arrays = x, y
+    if operator.rounds > 1 or operator.world.size > 1:
+        for index, one in enumerate(factors):
+            _whole_step(operator, arrays[index % 2], arrays[1 - index % 2], *one)
+        return
+    with Pager(x, y) as pager:
+        for visit in operator.sweep(len(factors), 2 * x.strides[0]):
+            rows, columns, local = visit.block.rows, visit.block.columns, visit.local
+            if local and visit.begins and isinstance(rows, slice) and isinstance(columns, slice):
+                if rows.start == 0:
+                    pager.begin()
+                pager.ahead(min(max(columns.stop, rows.stop) + rows.stop - rows.start, len(x)))
+            source, target = arrays[visit.product % 2], arrays[1 - visit.product % 2]
+            _add_block(visit.block, source, source, target, *factors[visit.product])
+            if local and visit.ends and isinstance(rows, slice):
+                pager.finished(rows.start, rows.stop)
+
+
+def _whole_step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shift: float, keep: float) -> None:
     rounds = operator.rounds
     if rounds > 1:
         # A node is in several blocks: its own terms are counted once, then every block adds its share.
@@ -28,14 +65,22 @@ def step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shi
             own = torch.from_numpy(y[rows])
             (own.zero_() if keep == 0 else own.mul_(keep)).add_(borrow(x[rows]), alpha=shift)
         gain, shift, keep = gain / rounds, 0.0, 1.0
+    wide = operator.gathered(x)
     for part in operator.blocks():
-        source = borrow(x if part.columns is None else x[part.columns])
-        target = y[part.rows]
         # Memory not written yet may hold NaN, which not even the factor 0 removes.
-        own = torch.from_numpy(target) if rounds > 1 else borrow(x[part.rows])
-        chebyshev_step_(*part.matrix, source, own, torch.from_numpy(target), gain, shift, keep, check=False)
-        if not isinstance(part.rows, slice):
-            y[part.rows] = target
+        _add_block(part, wide, y if rounds > 1 else x, y, gain, shift, keep)
+
+
+def _add_block(
+    part: ReadyBlock, wide: np.ndarray, own: np.ndarray, y: np.ndarray, gain: float, shift: float, keep: float
+) -> None:
+    """Set the rows y of a block to gain A x + shift own + keep y; `wide` holds the rows x that its columns count."""
+    target = y[part.rows]
+    beside = torch.from_numpy(target) if own is y else borrow(own[part.rows])
+    source = borrow(wide[part.columns])
+    chebyshev_step_(*part.matrix, source, beside, torch.from_numpy(target), gain, shift, keep, check=False)
+    if not isinstance(part.rows, slice):
+        y[part.rows] = target
 
 
 def chebyshev_filter(
@@ -63,12 +108,11 @@ def chebyshev_filter(
     """
     centre, half = (lower + cut) / 2, (cut - lower) / 2
     sigma = first = half / (top - centre)
-    step(operator, current, other, sigma / half, -centre * sigma / half, 0.0)
-    before, current = current, other
+    factors = [(sigma / half, -centre * sigma / half, 0.0)]
     for _ in range(2, degree + 1):
         following = 1 / (2 / first - sigma)
         gain = 2 * following / half
-        step(operator, current, before, gain, -centre * gain, -sigma * following)
-        before, current = current, before
+        factors.append((gain, -centre * gain, -sigma * following))
         sigma = following
-    return current, before
+    steps(operator, current, other, factors)
+    return (current, other) if degree % 2 == 0 else (other, current)

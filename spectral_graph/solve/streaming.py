@@ -16,6 +16,7 @@ import torch
 from spectral_graph.bank import allocate
 from spectral_graph.files import disk_full_in_words, remove, require_space
 from spectral_graph.ops import gram, rotate
+from spectral_graph.solve.paging import Pager
 
 ROWS = 1 << 16
 
@@ -24,6 +25,15 @@ def chunks(rows: int) -> Iterator[slice]:
     """Yield slices of at most ROWS rows."""
     for start in range(0, rows, ROWS):
         yield slice(start, min(start + ROWS, rows))
+
+
+def paged(*arrays: np.ndarray) -> Iterator[slice]:
+    """Yield `chunks` of arrays of the same length, the next one read ahead and the last one written behind."""
+    with Pager(*arrays) as pager:
+        for rows in chunks(len(arrays[0])):
+            pager.ahead(min(2 * rows.stop - rows.start, len(arrays[0])))
+            yield rows
+            pager.finished(rows.start, rows.stop)
 
 
 def borrow(part: np.ndarray) -> torch.Tensor:
@@ -41,10 +51,19 @@ def gram_matrix(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     return total
 
 
+def gram_matrices(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return X^T X, X^T Y and Y^T Y, (3, C, C) float64, of (N, C) float32 arrays, each read once."""
+    total = np.zeros((3, x.shape[1], x.shape[1]))
+    for rows in paged(x, y):
+        left, right = borrow(x[rows]), borrow(y[rows])
+        total += np.stack([gram(left, None).numpy(), gram(left, right).numpy(), gram(right, None).numpy()])
+    return total
+
+
 def rotate_into(x: np.ndarray, u: np.ndarray, out: np.ndarray) -> None:
     """Write X U into `out`: x (N, C) float32, u (C, K) float64, out (N, K) float32; out may be x if K = C."""
     matrix = torch.from_numpy(np.ascontiguousarray(u, np.float64))
-    for rows in chunks(len(x)):
+    for rows in paged(x, out):
         out[rows] = rotate(borrow(x[rows]), matrix).numpy()
 
 
@@ -77,17 +96,28 @@ def workspace(folder: Path, shape: tuple[int, int], count: int, budget: int) -> 
         yield arrays
 
 
-def random_rows(out: np.ndarray, seed: int, stream: int) -> None:
-    """Fill `out` (N, C) with uniform odd numbers from -255 to 255 that depend on seed, stream and row chunk only.
+def random_rows(out: np.ndarray, seed: int, stream: int, first: int = 0) -> None:
+    """Fill `out` (n, C) with uniform odd numbers from -255 to 255 that depend on seed, stream, C and row only.
 
     A subspace iteration needs no more of a start than independent columns; these cost a quarter of normal numbers.
+
+    Args:
+        out: the rows first to first + n of a taller array.
+        seed: of the numbers.
+        stream: number of the random stream.
+        first: see `out`.
     """
-    for index, rows in enumerate(chunks(len(out))):
-        generator = np.random.Generator(np.random.Philox(key=(seed, (stream << 40) + index)))
-        part = out[rows]
-        part[:] = np.frombuffer(generator.bytes(part.size), np.int8).reshape(part.shape)
-        part *= 2
-        part += 1
+    channels, end = out.shape[1], first + len(out)
+    with Pager(out) as pager:
+        for index in range(first // ROWS, -(-end // ROWS)):
+            generator = np.random.Generator(np.random.Philox(key=(seed, (stream << 40) + index)))
+            begin, stop = max(first, index * ROWS), min(end, (index + 1) * ROWS)
+            raw = generator.bytes((stop - index * ROWS) * channels)
+            part = out[begin - first : stop - first]
+            part[:] = np.frombuffer(raw, np.int8)[(begin - index * ROWS) * channels :].reshape(part.shape)
+            part *= 2
+            part += 1
+            pager.finished(begin - first, stop - first)
 
 
 def normal_rows(out: np.ndarray, seed: int, stream: int) -> None:

@@ -12,26 +12,36 @@ from spectral_graph.bank import Bank
 from spectral_graph.solve.streaming import ROWS, scratch
 
 
-def image_chunks(bank: Bank) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of images with about as many rows as a chunk of the streamed products, at least one image."""
+def image_chunks(bank: Bank, images: range | None = None) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of images with about as many rows as a chunk of the streamed products, at least one image.
+
+    Args:
+        bank: whose images they are.
+        images: which of them; all by default.
+    """
+    images = range(bank.n_images) if images is None else images
     step = max(1, ROWS // bank.nodes_per_image)
-    for start in range(0, bank.n_images, step):
-        yield start, min(start + step, bank.n_images)
+    for start in images[::step]:
+        yield start, min(start + step, images.stop)
 
 
 @contextmanager
-def float32_rows(bank: Bank, work: Path) -> Iterator[np.ndarray]:
+def float32_rows(bank: Bank, work: Path, images: range | None = None) -> Iterator[np.ndarray]:
     """Lend X of the draft, or of the current generation where none was begun, as (nodes, channels) float32.
 
     Args:
         bank: a float32 bank lends its memory map; a bfloat16 bank a memory-mapped float32 copy.
         work: folder for that copy.
+        images: whose rows; those of all by default.
     """
+    images = range(bank.n_images) if images is None else images
+    nodes, first = bank.nodes_per_image, images.start
     if bank.dtype == "float32":
-        yield bank.draft() if bank.drafting else bank.view()
+        x = bank.draft() if bank.drafting else bank.view()
+        yield x[first * nodes : images.stop * nodes]
         return
     # A folder of its own: the borrower may take scratch files in `work`.
-    with scratch(work / "float32", bank.shape, 1) as (wide,):
-        for start, stop in image_chunks(bank):
-            wide[start * bank.nodes_per_image : stop * bank.nodes_per_image] = bank.read(start, stop)
+    with scratch(work / "float32", (len(images) * nodes, bank.channels), 1) as (wide,):
+        for start, stop in image_chunks(bank, images):
+            wide[(start - first) * nodes : (stop - first) * nodes] = bank.read(start, stop)
         yield wide

@@ -62,19 +62,20 @@ def measure(operator: BlockOperator, x: np.ndarray, work: Path, exact: Exact | N
 
     Args:
         operator: the merged operator with normalisation `random_walk`.
-        x: (N, C) float32, may be memory-mapped; any basis of its span gives the same.
+        x: (N, C) float32, may be memory-mapped; any basis of its span gives the same. Of its rows those that this
+            process holds, as in `exact`.
         work: folder for a memory-mapped array of the size of x.
         exact: the exact solution, if known.
     """
-    channels = x.shape[1]
-    whiten = whitening(gram_matrix(x))
-    with scratch(work, (x.shape[0], channels), 1) as (product,):
+    channels, world = x.shape[1], operator.world
+    whiten = whitening(world.sum(gram_matrix(x)))
+    with scratch(world.folder(work), (x.shape[0], channels), 1) as (product,):
         operator.apply(x, product)
-        value = float(np.trace(whiten.T @ gram_matrix(x, product) @ whiten)) / channels
+        value = float(np.trace(whiten.T @ world.sum(gram_matrix(x, product)) @ whiten)) / channels
     if exact is None:
         return Measured(value)
-    other = whitening(gram_matrix(exact.vectors))
-    cosines = np.linalg.svd(whiten.T @ gram_matrix(x, exact.vectors) @ other, compute_uv=False)
+    other = whitening(world.sum(gram_matrix(exact.vectors)))
+    cosines = np.linalg.svd(whiten.T @ world.sum(gram_matrix(x, exact.vectors)) @ other, compute_uv=False)
     cosines = np.r_[np.clip(cosines, 0, 1), np.zeros(channels - len(cosines))]
     angles = tuple(np.degrees(np.arccos(np.sort(cosines)[::-1])).tolist())
     return Measured(value, float(np.mean(exact.eigenvalues)), float(np.mean(np.square(cosines))), angles)

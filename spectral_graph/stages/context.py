@@ -8,6 +8,7 @@ from typing import Any
 
 from spectral_graph.config import RunConfig
 from spectral_graph.data.dataset import Dataset, ImageRecord
+from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.files import read_json, write_json
 from spectral_graph.progress import Reporter
 from spectral_graph.run import RunDirectory
@@ -15,12 +16,13 @@ from spectral_graph.run import RunDirectory
 
 @dataclass(frozen=True)
 class Context:
-    """Options, run directory, data set, and the way to speak to the user."""
+    """Options, run directory, data set, the way to speak to the user, and the processes that share the work."""
 
     config: RunConfig
     run: RunDirectory
     dataset: Dataset
     reporter: Reporter
+    world: World = ALONE
 
 
 @dataclass(frozen=True)

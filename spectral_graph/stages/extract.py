@@ -1,7 +1,8 @@
 """Stage `extract`: photos to q, k, v of the chosen layers, in the feature store; resumes image group by image group.
 
 While the model works on one group of images, threads decode the next ones and another writes the features of the last:
-the model never waits for a disk that keeps up with it.
+the model never waits for a disk that keeps up with it. Of several processes each has its own groups and its own log;
+the groups are those of one process, so that their number does not change the features.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,15 @@ from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, lo
 from spectral_graph.features.noise import Noise
 from spectral_graph.features.request import layer_grids
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.files import disk_full_in_words, require_space
+from spectral_graph.files import disk_full_in_words, remove, require_space
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.stages.context import Context, ImageTable, KeptImage
 
 Outcome = dict[str, Any]
 Loaded = list[Prepared | ImageError]
 
+LOGS = "extract"
+"""Folder in the run directory, of the logs of the processes: which images they have done; removed at the end."""
 _AHEAD = 2
 """Groups that are decoded, and groups that are written, while the model works on one."""
 
@@ -60,9 +64,11 @@ def extract(context: Context) -> None:
     target = preprocess.target_size()
     plan = _plan(config, target)
     store, outcomes = _open(context, plan)
-    log = run / "extract.jsonl"
-    total = len(context.dataset.records)
-    todo = [group for group in _groups(total, _batch(context, plan)) if not set(group) <= outcomes.keys()]
+    log = run / LOGS / f"{context.world.rank}.jsonl"
+    groups = _groups(len(context.dataset.records), _batch(context, plan))
+    own = [groups[index] for index in context.world.mine(len(groups))]
+    todo = [group for group in own if not set(group) <= outcomes.keys()]
+    total = sum(map(len, own))
     done = total - sum(map(len, todo))
     pending: deque[tuple[range, Future[list[Outcome]]]] = deque()
     with context.reporter.track("extract", total, "images", done) as progress, ThreadPoolExecutor(1) as writer:
@@ -71,7 +77,8 @@ def extract(context: Context) -> None:
             group, future = pending.popleft()
             found = future.result()
             with disk_full_in_words(log), log.open("a") as file:
-                file.write("".join(json.dumps(outcome) + "\n" for outcome in found))
+                # The line feed first: what a crash cut short must not spoil the line after it.
+                file.write("".join("\n" + json.dumps(outcome) for outcome in found))
             outcomes.update({outcome["slot"]: outcome for outcome in found})
             progress.advance(len(group))
 
@@ -82,8 +89,10 @@ def extract(context: Context) -> None:
                 finish()
         while pending:
             finish()
-    _finish(context, outcomes, plan)
-    log.unlink(missing_ok=True)
+    context.world.barrier()
+    if context.world.leads:
+        _finish(context, _read_logs(run), plan)
+        remove(run / LOGS)
 
 
 def _plan(config: RunConfig, target: tuple[int, int]) -> _Plan:
@@ -109,29 +118,36 @@ def _batch(context: Context, plan: _Plan) -> int:
 
 
 def _open(context: Context, plan: _Plan) -> tuple[FeatureStore, dict[int, Outcome]]:
-    """Return the store and what an interrupted attempt has already done."""
+    """Return the store and what interrupted attempts have already done, with however many processes."""
+    path = context.run.path / "features.zarr"
+    if context.world.leads and not _read_logs(context.run.path):
+        _create(context, plan, path)
+        (context.run.path / LOGS).mkdir(exist_ok=True)
+    context.world.barrier()
+    return FeatureStore.open(path), _read_logs(context.run.path)
+
+
+def _create(context: Context, plan: _Plan, path: Path) -> None:
     run, slots = context.run.path, len(context.dataset.records)
-    log, path = run / "extract.jsonl", run / "features.zarr"
-    outcomes = {outcome["slot"]: outcome for outcome in _read_log(log)}
-    if outcomes:
-        return FeatureStore.open(path), outcomes
     widths = {layer.name: layer.dim for layer in plan.layers}
     grids, width = layer_grids(plan.layers, *plan.size), plan.model.width
     needed = FeatureStore.bytes_needed(slots, plan.grid, widths, len(plan.tensors), width, grids)
     what = f"the feature store of {slots} images ({len(plan.layers)} layers, {', '.join(plan.tensors)})"
     require_space(run, needed, what)
-    return FeatureStore.create(path, slots, plan.grid, widths, plan.tensors, width, grids), {}
+    FeatureStore.create(path, slots, plan.grid, widths, plan.tensors, width, grids)
+
+
+def _read_logs(run: Path) -> dict[int, Outcome]:
+    """Return what is noted in the logs of all processes, by slot."""
+    logs = sorted((run / LOGS).glob("*.jsonl"))
+    return {outcome["slot"]: outcome for log in logs for outcome in _read_log(log)}
 
 
 def _read_log(path: Path) -> Iterator[Outcome]:
-    """Yield the complete lines of the log; a line cut short by a crash ends it."""
-    if not path.exists():
-        return
+    """Yield the complete lines of a log; one that a crash cut short is left out."""
     for line in path.read_text().splitlines():
-        try:
+        with suppress(json.JSONDecodeError):
             yield json.loads(line)
-        except json.JSONDecodeError:
-            return
 
 
 def _groups(images: int, batch: int) -> list[range]:

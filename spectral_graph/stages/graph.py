@@ -1,17 +1,22 @@
 """Stage `graph`: features to CSR blocks; resumes block by block.
 
-Scope `batch`: one block a layer and mini-batch. Scope `dataset`: `spectral_graph.stages.graph_dataset`.
+Scope `batch`: one block a layer and mini-batch. Scope `dataset`: `spectral_graph.stages.graph_dataset`. Of several
+processes each builds some mini-batches, or some layers; then the first one, as if it were alone, finds them all built
+and notes the facts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
+from spectral_graph.distributed.world import World
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.affinity import build_affinity
 from spectral_graph.graph.batches import plan_batches
-from spectral_graph.graph.blocks import Block
+from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.stages.context import Context, table_of
 from spectral_graph.stages.graph_dataset import build_dataset_scope
 from spectral_graph.stages.graph_job import GraphJob
@@ -22,16 +27,41 @@ def build_graphs(context: Context) -> None:
     table = table_of(context)
     features = FeatureStore.open(context.run.path / "features.zarr")
     build = build_dataset_scope if context.config.scope == "dataset" else build_batch_scope
-    for kind in context.config.kinds:
-        build(GraphJob(context, table, features, kind))
+    world, kinds = context.world, context.config.kinds
+    if world.size > 1:
+        if world.leads:
+            for kind in kinds:
+                build(GraphJob(context, table, features, kind), lambda _: False)
+        world.barrier()
+        for number, kind in enumerate(kinds):
+            build(GraphJob(context, table, features, kind), _turns(world, number * len(table.layers)))
+        world.barrier()
+    if world.leads:
+        for kind in kinds:
+            job = GraphJob(context, table, features, kind)
+            job.finish(build(job, lambda _: True))
 
 
-def build_batch_scope(job: GraphJob) -> None:
-    """Build one square block for each layer and mini-batch of images."""
+def _turns(world: World, dealt: int) -> Callable[[int], bool]:
+    """Return a function that tells of a part's number whether it is this process's, after `dealt` parts before."""
+    return lambda part: (dealt + part) % world.size == world.rank
+
+
+def build_batch_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStore:
+    """Build one square block for each layer and mini-batch of images.
+
+    Args:
+        job: the graph.
+        mine: tells of the number of a mini-batch whether this process is to build it.
+
+    Returns:
+        The store.
+    """
     config, layers = job.config, job.table.layers
     plan = plan_batches(len(job.table.images), config.batch, config.rounds, config.seed)
     store = job.create(rounds=sum(0 in part for part in plan))
     names = [(index, layer, f"blocks/{layer}/{index:06d}") for index in range(len(plan)) for layer in layers]
+    names = [(index, layer, name) for index, layer, name in names if mine(index)]
     done = sum(store.has(name) for _, _, name in names)
     with job.context.reporter.track(f"graph {job.kind}", len(names), "blocks", done) as progress:
         for index, layer, name in names:
@@ -42,7 +72,7 @@ def build_batch_scope(job: GraphJob) -> None:
             store.write(name, block)
             job.count(layer, block)
             progress.advance()
-    job.note_facts(store)
+    return store
 
 
 def _build_block(job: GraphJob, layer: str, images: np.ndarray) -> Block:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,28 +11,36 @@ import torch
 
 from spectral_graph.files import remove
 from spectral_graph.graph.affinity import nearest
+from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import InterLists, LayerBuilder, plan_blocks
 from spectral_graph.graph.lists import Lists
-from spectral_graph.graph.neighbours import NeighbourLists, Rows, StoreRows, find_neighbours, open_lists
+from spectral_graph.graph.neighbours import NeighbourLists, Rows, StoreRows, find_neighbours, is_complete, open_lists
 from spectral_graph.graph.neighbours.find import HELD_BYTES
 from spectral_graph.graph.neighbours.rows import hold
-from spectral_graph.stages.graph_job import GraphJob
+from spectral_graph.stages.graph_job import WORK, GraphJob
 
 SEARCH_FACTS = ("recall", "cells", "probed", "zero_rows")
 
 
-def build_dataset_scope(job: GraphJob) -> None:
+def build_dataset_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStore:
     """Build the blocks of every layer: search, symmetrise, publish; a layer that is finished is only counted.
+
+    Args:
+        job: the graph.
+        mine: tells of the number of a layer whether this process is to build it.
+
+    Returns:
+        The store.
 
     Raises:
         FeatureError: NaN or infinity in the vectors.
         GraphError: c_intra exceeds the nodes of the largest image, or c_inter the nodes of the others.
     """
     store = job.create(rounds=1)
-    work = store.path / ".work"
+    work = store.path / WORK
     image_ptr = job.image_ptr(len(job.table.images))
     bounds = plan_blocks(image_ptr, job.config.block)
-    for layer in job.table.layers:
+    for layer in (layer for number, layer in enumerate(job.table.layers) if mine(number)):
         builder = LayerBuilder(store, layer, image_ptr, bounds, job.selection, job.same, work / layer / "lists")
         missing = builder.missing()
         blocks = len(bounds) - 1
@@ -50,8 +58,7 @@ def build_dataset_scope(job: GraphJob) -> None:
                     job.count(layer, block)
                     progress.advance()
             remove(work / layer)
-    remove(work)
-    job.note_facts(store)
+    return store
 
 
 def _intra(job: GraphJob, layer: str, sides: Sequence[Rows], start: int, stop: int) -> Lists:
@@ -74,10 +81,9 @@ def _search(job: GraphJob, layer: str, sides: Sequence[Rows], work: Path) -> tup
     count = min(selection.candidates[1], others)
     if count == 0:
         return None, {"recall": 1.0}
-    if work.is_dir():
+    if is_complete(work):  # only the blocks were not
         lists = open_lists(work)
-        if lists.facts:  # complete: only the blocks were not
-            return lists, _search_facts(lists)
+        return lists, _search_facts(lists)
     means = [None if mean is None else mean.numpy() for mean in job.means(layer)]
     with job.context.reporter.track(f"search {job.kind} {layer}", job.table.nodes, "nodes") as progress:
         shown = [0]

@@ -10,11 +10,15 @@ import torch
 
 from spectral_graph.config import RunConfig
 from spectral_graph.features.store import FeatureStore
+from spectral_graph.files import remove
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.facts import GraphFacts
 from spectral_graph.graph.selection import Selection
 from spectral_graph.stages.context import Context, ImageTable
+
+WORK = ".work"
+"""Folder in the store, of files that are not needed once the graph is built."""
 
 
 @dataclass
@@ -57,7 +61,13 @@ class GraphJob:
         return Selection(c.c_intra, c.c_inter, c.threshold, c.sharpen, c.hubs, c.hub_cap)
 
     def create(self, rounds: int) -> GraphStore:
-        """Open the store of the graph for writing; each node is in the rows of `rounds` blocks of a layer."""
+        """Open the store of the graph for writing; each node is in the rows of `rounds` blocks of a layer.
+
+        Of several processes the first one makes it, and must have done so before the others ask for it.
+        """
+        path, world = self.context.run.folder(self.kind) / "graph.zarr", self.context.world
+        if not world.leads:
+            return GraphStore.open(path)
         names = ["scope", "c_intra", "c_inter", "threshold", "sharpen", "hubs", "hub_cap", "seed"]
         names += ["batch"] if self.config.scope == "batch" else ["neighbours", "recall", "block"]
         attributes = {
@@ -70,7 +80,11 @@ class GraphJob:
             "centred": self.config.centre,
             **{name: getattr(self.config, name) for name in names},
         }
-        return GraphStore.create(self.context.run.folder(self.kind) / "graph.zarr", attributes)
+        store = GraphStore.create(path, attributes)
+        if world.size > 1:
+            for layer in self.table.layers:
+                store.make_folder(f"blocks/{layer}")
+        return store
 
     def rows(self, layer: str, tensor: str, images: Sequence[int]) -> torch.Tensor:
         """Return the vectors of the nodes of some images, (nodes, width) float32."""
@@ -101,8 +115,9 @@ class GraphJob:
         """Count a block in the facts of its layer."""
         self._facts.setdefault(layer, GraphFacts(self.table.nodes)).add(block)
 
-    def note_facts(self, store: GraphStore) -> None:
-        """Note the facts of each layer, and of all layers together, in the store."""
+    def finish(self, store: GraphStore) -> None:
+        """Note the facts of each layer, and of all layers together, in the store of a graph that is built."""
+        remove(store.path / WORK)
         everything = GraphFacts(self.table.nodes)
         for layer in self.table.layers:
             everything.include(self._facts[layer])

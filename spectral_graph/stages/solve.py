@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from spectral_graph.bank import Bank
+from spectral_graph.distributed.local_operator import local_operator
+from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.merge import Normalisation, merge_layers
@@ -22,74 +27,101 @@ def solve(context: Context) -> None:
     """Write `<kind>/bank` for every affinity."""
     table = table_of(context)
     for kind in context.config.kinds:
-        if not Bank.exists(context.run.folder(kind) / "bank"):
+        if not context.world.agree(Bank.exists(context.run.folder(kind) / "bank")):
             _solve_kind(context, table, kind)
 
 
-def operator_of(context: Context, kind: str, normalisation: Normalisation | None = None) -> BlockOperator:
-    """Return the merged operator of one affinity, by default of the run's normalisation.
+def operator_of(context: Context, kind: str, work: Path, normalisation: Normalisation | None = None) -> BlockOperator:
+    """Return the merged operator of one affinity, of several processes the rows that this one owns.
 
     Merged blocks that are missing are written first.
+
+    Args:
+        context: of the run.
+        kind: the affinity.
+        work: folder for working space.
+        normalisation: that of the run by default.
     """
-    config = context.config
+    config, world = context.config, context.world
     normalisation = normalisation or config.normalisation
     store = GraphStore.open(context.run.folder(kind) / "graph.zarr")
     layers: list[str] = store.attributes["layers"]
     ids = [name.rsplit("/", 1)[1] for name in store.names(f"blocks/{layers[0]}")]
-    todo = [i for i in ids if not store.has(f"merged/{normalisation}/{i}")]
+    if world.size > 1:
+        if world.leads:
+            store.make_folder(f"merged/{normalisation}")
+        world.barrier()
+    own = ids[world.rank :: world.size]
+    todo = [i for i in own if not store.has(f"merged/{normalisation}/{i}")]
     # Rows of scope dataset have columns in other blocks.
     degrees = [store.read_degrees(layer) for layer in layers] if todo and config.scope == "dataset" else None
-    with context.reporter.track(f"merge {kind}", len(ids), "blocks", len(ids) - len(todo)) as progress:
+    with context.reporter.track(f"merge {kind}", len(own), "blocks", len(own) - len(todo)) as progress:
         for i in todo:
             blocks = [store.read(f"blocks/{layer}/{i}") for layer in layers]
             store.write(f"merged/{normalisation}/{i}", merge_layers(blocks, normalisation, degrees))
             progress.advance()
-    return merged_operator(store, normalisation)
+    world.barrier()
+    return (
+        merged_operator(store, normalisation) if world.size == 1 else local_operator(store, normalisation, world, work)
+    )
 
 
 def _solve_kind(context: Context, table: ImageTable, kind: str) -> None:
-    config, folder = context.config, context.run.folder(kind)
+    config, folder, world = context.config, context.run.folder(kind), context.world
     work = folder / "solve"
-    operator = operator_of(context, kind)
+    images = world.mine(len(table.images))
+    operator = operator_of(context, kind, work)
+    notes: dict[str, Any] = {}
     if config.solver == "chebyshev":
         read, notes = solve_by_chebyshev(context, table, kind, operator)
-    else:
+        known = images
+    elif world.leads:
+        # A step of Adam follows from the one before: the others wait.
         read, notes = solve_by_adam(context, table, kind)
+        known = range(len(table.images))
+    else:
+        known = range(0)
     shape = (table.nodes, config.channels)
     bank = Bank(folder / "bank", shape, ("X",), table.nodes_per_image, config.bank_dtype)
-    bank.begin()
-    for start, stop in image_chunks(bank):
+    begin_together(bank, world)
+    for start, stop in image_chunks(bank, known):
         bank.write(range(start, stop), read(start, stop))
-    with float32_rows(bank, work) as x:
+    world.barrier()
+    with float32_rows(bank, world.folder(work), images) as x:
         quotients = rayleigh_quotients(operator, x, work)
         if config.yardstick != "none":
             exact = config.normalisation == "random_walk"
-            walk = operator if exact else operator_of(context, kind, "random_walk")
+            walk = operator if exact else operator_of(context, kind, work, "random_walk")
             notes["yardstick"] = judge(context, table, walk, x, work, notes.get("eigenvalues") if exact else None)
-    bank.commit(solver=config.solver, grid=list(table.grid), rayleigh_quotients=quotients.tolist(), **notes)
-    remove(work)
+    about = {"solver": config.solver, "grid": list(table.grid), "rayleigh_quotients": quotients.tolist()}
+    commit_together(bank, world, **about, **notes)
+    if world.leads:
+        remove(work)
 
 
 def orthogonalise_banks(context: Context) -> None:
     """Write `<kind>/ortho` for every affinity (Eqn. 8)."""
-    config, table = context.config, table_of(context)
+    config, table, world = context.config, table_of(context), context.world
     order = config.order if config.order != "auto" else ("ritz" if config.solver == "chebyshev" else "gram")
     with context.reporter.track("orthogonalise", len(config.kinds), "banks") as progress:
         for kind in config.kinds:
-            folder = context.run.folder(kind)
-            if not Bank.exists(folder / "ortho"):
+            folder, work = context.run.folder(kind), context.run.folder(kind) / "work"
+            if not world.agree(Bank.exists(folder / "ortho")):
                 source = Bank.open(folder / "bank", verify=False)  # its rows are checked as they are read
                 target = Bank(folder / "ortho", source.shape, ("X",), table.nodes_per_image, source.dtype)
-                operator = operator_of(context, kind)
-                result = orthogonalise(source, target, order, operator.apply, folder / "work")
-                with float32_rows(target, folder / "work") as x:
-                    quotients = rayleigh_quotients(operator, x, folder / "work")
-                target.commit(
+                operator = operator_of(context, kind, work)
+                result = orthogonalise(source, target, order, operator.apply, work, world)
+                with float32_rows(target, world.folder(work), world.mine(target.n_images)) as x:
+                    quotients = rayleigh_quotients(operator, x, work)
+                commit_together(
+                    target,
+                    world,
                     order=order,
                     grid=list(table.grid),
                     eigenvalues=result.eigenvalues.tolist(),
                     off_diagonal=result.off_diagonal,
                     rayleigh_quotients=np.asarray(quotients).tolist(),
                 )
-                remove(folder / "work")
+                if world.leads:
+                    remove(work)
             progress.advance()

@@ -20,7 +20,8 @@ from spectral_graph.stages.context import Context, ImageTable
 def warm_start(context: Context, table: ImageTable, kind: str, work: Path) -> Iterator[np.ndarray | None]:
     """Lend the eigenvectors (N, C) float32 that the run `--warm-start` has for this affinity; None without one.
 
-    A run on another grid is resampled (g of the paper, bilinear), image by image.
+    Of their rows those of the images of this process. A run on another grid is resampled (g of the paper, bilinear),
+    image by image.
 
     Args:
         context: of this run.
@@ -48,10 +49,11 @@ def warm_start(context: Context, table: ImageTable, kind: str, work: Path) -> It
             "must be the same in the same order; name a run on the same images, or leave the option out"
         )
     bank = Bank.open(other / kind / "bank", verify=False)  # its rows are checked as they are read
-    with workspace(work / "warm", (table.nodes, bank.channels), 1, MEMORY_BYTES) as (start,):
+    images, nodes = context.world.mine(len(table.images)), table.nodes_per_image
+    shape = (len(images) * nodes, bank.channels)
+    with workspace(context.world.folder(work) / "warm", shape, 1, MEMORY_BYTES) as (start,):
         resample = None if theirs.grid == table.grid else grid_map(theirs.grid, table.grid)
-        for image in range(bank.n_images):
+        for place, image in enumerate(images):
             rows = bank.read(image, image + 1)
-            here = slice(image * table.nodes_per_image, (image + 1) * table.nodes_per_image)
-            start[here] = rows if resample is None else resample @ rows
+            start[place * nodes : (place + 1) * nodes] = rows if resample is None else resample @ rows
         yield start

@@ -32,7 +32,7 @@ def judge(
         context: of the run.
         table: its images.
         operator: the merged operator with normalisation `random_walk`.
-        x: (N, C) the solution.
+        x: (N, C) the solution; of its rows those that this process holds.
         work: folder for working space.
         eigenvalues: of `operator`, (C,), where the solution is its exact one; then nothing is computed to compare with.
     """

@@ -1,0 +1,1 @@
+"""Many processes on one run: what they tell each other, and which part of the graph each of them owns."""

@@ -1,0 +1,133 @@
+"""In which order several products in a row visit the blocks of a matrix, so that little of it is in use at a time.
+
+Product k writes the array that product k + 1 reads and product k + 2 overwrites (a recurrence of three terms with two
+arrays). Where blocks share nodes with few others, product k + 1 can follow a few blocks behind product k, and a block
+and its rows, once in memory, are used for all products: a wavefront. Source: J. Demmel, M. Hoemmen, M. Mohiyuddin,
+K. Yelick, "Avoiding communication in sparse matrix computations", IPDPS 2008, https://doi.org/10.1109/IPDPS.2008.4536305.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a block lies.
+
+    Attributes:
+        rows: first row and one past the last; all rows between are in the block.
+        columns: first column that it reads and one past the last.
+        nbytes: memory that the block takes.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Waves:
+    """An order of visits.
+
+    Attributes:
+        depth: how many products go together.
+        local: whether the blocks and rows in use at a time take no more than the memory allowed.
+        visits: (product, block) of these products, in order.
+    """
+
+    depth: int
+    local: bool
+    visits: list[tuple[int, int]]
+
+
+def plan_waves(extents: Sequence[Extent | None], products: int, row_bytes: int, memory: int) -> Waves:
+    """Return the order in which as many products as possible go together.
+
+    In it each product visits the blocks in their order, and a block once the product before has visited all blocks
+    whose rows it reads, and all that read its rows.
+
+    Args:
+        extents: of the blocks in their order; None for one that is not a range of rows.
+        products: how many there are in a row.
+        row_bytes: what a row of the two arrays takes.
+        memory: what blocks and rows in use may take. Where two products do not fit, each goes by itself.
+    """
+    known = [extent for extent in extents if extent is not None]
+    plain = Waves(1, False, [(0, block) for block in range(len(extents))])
+    starts = np.array([extent.rows[0] for extent in known])
+    ends = np.array([extent.rows[1] for extent in known])
+    if len(known) < len(extents) or (starts[1:] != ends[:-1]).any():
+        return plain
+    first, wait = _neighbours(known, starts)
+    size = np.concatenate([[0], np.cumsum([extent.nbytes for extent in known])])
+    rows = np.append(starts, ends[-1]) * row_bytes
+
+    def fits(depth: int) -> bool:
+        return _peak(_visits(wait, depth), depth, first, wait, size, rows) <= memory
+
+    if not fits(1):
+        return plain
+    low, high = 1, products
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    depth = -(-products // -(-products // low))  # the same number of sweeps, all about as deep
+    return Waves(depth, True, _visits(wait, depth))
+
+
+def _neighbours(extents: Sequence[Extent], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each block the first of all that share nodes with it, and one past the last."""
+    count = len(extents)
+    first, past = np.arange(count), np.arange(count) + 1
+    for block, extent in enumerate(extents):
+        if extent.columns[0] == extent.columns[1]:
+            continue
+        begin = int(np.searchsorted(starts, extent.columns[0], "right")) - 1
+        end = int(np.searchsorted(starts, extent.columns[1], "left"))
+        first[block], past[block] = min(first[block], begin), max(past[block], end)
+        first[begin:end], past[begin:end] = np.minimum(first[begin:end], block), np.maximum(past[begin:end], block + 1)
+    return first, past
+
+
+def _visits(wait: np.ndarray, depth: int) -> list[tuple[int, int]]:
+    """Return the order that begins a later product as soon as it can."""
+    count, done, visits = len(wait), [0] * depth, []
+    limits = wait.tolist()
+    for block in range(count):
+        product = 0
+        done[0] = block + 1
+        visits.append((0, block))
+        while True:
+            following = product + 1
+            if following < depth and done[following] < count and done[product] >= limits[done[following]]:
+                visits.append((following, done[following]))
+                done[following] += 1
+                product = following
+            elif product:
+                product -= 1
+            else:
+                break
+    return visits
+
+
+def _peak(
+    visits: Sequence[tuple[int, int]],
+    depth: int,
+    first: np.ndarray,
+    past: np.ndarray,
+    size: np.ndarray,
+    row_bytes: np.ndarray,
+) -> int:
+    """Return the most bytes in use: blocks begun and not finished, and the rows that they share nodes with."""
+    finished, most = 0, 0
+    for product, block in visits:
+        if product == 0:
+            rows = row_bytes[past[block]] - row_bytes[first[finished]]
+            most = max(most, int(size[block + 1] - size[finished] + rows))
+        if product == depth - 1:
+            finished = min(block + 1, len(first) - 1)
+    return most

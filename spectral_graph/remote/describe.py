@@ -1,0 +1,53 @@
+"""`spectral-graph info URL`: what a published run holds, without fetching it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from spectral_graph.errors import FormatError
+from spectral_graph.files import write_json
+from spectral_graph.progress import Reporter
+from spectral_graph.remote.parts import MANIFEST
+from spectral_graph.remote.published import Published, fetch
+from spectral_graph.remote.store import ObjectStore
+from spectral_graph.remote.transfer import transfer
+
+_READ = ("images.json", "metrics.json", "/graph.zarr/zarr.json", "/bank.json", ".npy")
+"""Ends of the paths of the files that `info` reads; of all others it looks at the size at most."""
+
+
+def describe_url(url: str, reporter: Reporter) -> str:
+    """Return what `spectral_graph.info.describe` says about the run at a URL.
+
+    Raises:
+        FormatError: there is no run, or a part of it is damaged.
+        RemoteError: the URL cannot be read.
+    """
+    from spectral_graph.info import describe
+
+    store = ObjectStore(url)
+    there = Published.read(store)
+    if there.manifest is None:
+        raise FormatError(f"{url} holds no run (no {MANIFEST}); make one with: spectral-graph build --out {url}")
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder)
+        sizes = {}
+        for path, entry in there.files.items():
+            if path.endswith(_READ) and not path.startswith(("features.zarr/", "regions.zarr/")):
+                sizes[path] = entry.size
+            elif "/bank/" in path or "/ortho/" in path or path == "report/index.html":
+                _stand_in(run / path, entry.size)
+        transfer(
+            reporter, "download", sizes, lambda path, moved: fetch(store, path, there.files[path], run / path, moved)
+        )
+        write_json(run / MANIFEST, there.manifest)
+        return describe(run).replace(folder, store.url)
+
+
+def _stand_in(path: Path, size: int) -> None:
+    """Make a file of this size that takes no room on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.truncate(path, size)

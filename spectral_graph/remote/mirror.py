@@ -1,0 +1,225 @@
+"""A run that is worked on in a local folder and kept behind a URL.
+
+Object stores have no rename, so the order of writes is what makes a reader safe:
+
+1. If files that the URL's run.json speaks of change or go (after ``--force``), a run.json is written first that has
+   their stages open. The objects may then be overwritten and removed.
+2. The files of the stages that are complete here are written, each whole.
+3. files.json, which lists them with sizes and checksums, is written, and run.json last.
+
+So a reader sees a stage as complete only when all its files are there, and a writer that dies at any instant leaves the
+state before or, after ``--force``, what of it still holds. The next call goes on from what was moved (journal.py).
+
+There is no lock on an object store. Before a writer publishes it looks whether the URL still holds the state that it
+knows, and gives up otherwise; two that write within the same moments can still disturb each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spectral_graph.config import STAGES
+from spectral_graph.errors import StaleRunError
+from spectral_graph.files import remove, write_json
+from spectral_graph.progress import Reporter
+from spectral_graph.remote.index import NAME, Entry
+from spectral_graph.remote.journal import Journal
+from spectral_graph.remote.parts import (
+    INPUTS,
+    MANIFEST,
+    complete_stages,
+    local_files,
+    paths_of,
+    stage_of_file,
+    stages_to_run,
+    within,
+)
+from spectral_graph.remote.published import Published, fetch, identity, publish, with_stages
+from spectral_graph.remote.store import ObjectStore
+from spectral_graph.remote.transfer import transfer
+from spectral_graph.run import OUTPUTS, RunDirectory, read_manifest
+
+
+class Mirror:
+    """Brings a local folder and a URL to the same state.
+
+    Args:
+        url: where the run is kept.
+        work: the local folder.
+        reporter: where progress goes.
+    """
+
+    def __init__(self, url: str, work: Path, reporter: Reporter) -> None:
+        self.url, self.work, self.reporter = url.rstrip("/"), work, reporter
+        self.store = ObjectStore(url)
+
+    def pull(self, until: str, force: str | None = None) -> None:
+        """Fetch what a command needs, before it begins: run.json, and the files that its stages read.
+
+        Args:
+            until: the last stage that it computes.
+            force: the stage that it computes anew, with those after it.
+
+        Raises:
+            StaleRunError: both have changed since they were the same, or the URL holds something else than a run.
+            FormatError: an object is missing, truncated or damaged; the message names it.
+            RemoteError: the URL cannot be read or written.
+        """
+        with self._alone():
+            self.store.require_writable()
+            there, here, journal = Published.read(self.store), self._manifest(), Journal(self.work, self.url)
+            if there.manifest is None:
+                self._refuse_strangers()
+            elif self._is_behind(here, there, journal):
+                with RunDirectory(self.work):
+                    self._clear(here, there, journal)
+                    self._fetch(there.manifest, there, journal, until, force)
+                    write_json(self.work / MANIFEST, there.manifest)
+                    journal.agree(identity(there.manifest))
+            elif here is not None:
+                self._fetch(here, there, journal, until, force)
+
+    def push(self) -> None:
+        """Publish the stages that are complete here; what the URL has already is not sent again.
+
+        Raises:
+            StaleRunError: the URL holds another state than this folder goes on from.
+            RemoteError: the URL cannot be written; what was sent is kept, and the next call goes on from there.
+        """
+        with self._alone():
+            here = self._manifest()
+            if here is not None:
+                self._push(here)
+
+    def _push(self, here: dict[str, Any]) -> None:
+        there, journal = Published.read(self.store), Journal(self.work, self.url)
+        if self._is_behind(here, there, journal):
+            raise StaleRunError(
+                f"{self.url} was changed by another process; run the same command again to go on from it"
+            )
+        complete, same = complete_stages(here), _same_stages(here, there)
+        found = {path: journal.entry(path) for path in local_files(self.work, complete)}
+        # Files of stages that did not change may be there only: what no stage needed was not fetched.
+        wanted = {path: entry for path, entry in there.files.items() if stage_of_file(path) in same} | found
+        there = self._withdraw(here, there, wanted)
+        lying = self.store.sizes()
+        todo = {
+            path: entry
+            for path, entry in found.items()
+            if lying.get(path) != entry.size or not (there.files.get(path) == entry or journal.was_moved(path, entry))
+        }
+        for path in found.keys() - todo.keys():
+            if not journal.was_moved(path, found[path]):
+                journal.moved(path, found[path])
+        stale = {path for path in lying.keys() - wanted.keys() if stage_of_file(path) is not None}
+        if not todo and not stale and there.files == wanted and identity(here) == identity(there.manifest):
+            journal.agree(identity(here))
+            return
+
+        def send(path: str, moved: Any) -> None:
+            self.store.upload(self.work / path, path, moved)
+            journal.moved(path, found[path])
+
+        self.store.delete(sorted(stale))
+        transfer(self.reporter, "upload", {path: entry.size for path, entry in todo.items()}, send)
+        publish(self.store, there, with_stages(here, set(complete)), wanted)
+        journal.agree(identity(here))
+
+    def _withdraw(self, here: dict[str, Any], there: Published, wanted: dict[str, Entry]) -> Published:
+        """Open the stages at the URL whose files are about to change, and those after them; return what is left."""
+        if there.manifest is None:
+            return publish(self.store, there, with_stages(here, set()), {})
+        changed = {stage_of_file(path) for path, entry in there.files.items() if wanted.get(path) != entry}
+        changed |= complete_stages(there.manifest).keys() - _same_stages(here, there)
+        if not changed:
+            return there
+        first = min(STAGES.index(stage) for stage in changed if stage is not None)
+        kept = set(STAGES[:first]) & complete_stages(there.manifest).keys()
+        left = {path: entry for path, entry in there.files.items() if stage_of_file(path) in kept}
+        # The list keeps naming what the former run.json speaks of, until the new one is there.
+        done = publish(self.store, there, with_stages(here, kept), there.files)
+        return Published(done.manifest, done.checksum, left)
+
+    def _is_behind(self, here: dict[str, Any] | None, there: Published, journal: Journal) -> bool:
+        """Tell whether the URL's state is to be taken over; False where this folder's is to be kept."""
+        if there.manifest is None or here is None:
+            return there.manifest is not None
+        mine, theirs = identity(here), identity(there.manifest)
+        if theirs in (mine, journal.state):
+            return False
+        if mine == journal.state:
+            return True
+        ours, others = complete_stages(here), complete_stages(there.manifest)
+        if here["fingerprint"] == there.manifest["fingerprint"]:
+            if others.items() <= ours.items():
+                return False
+            if ours.items() <= others.items():
+                return True
+        raise StaleRunError(
+            f"the run at {self.url} and its working folder {self.work} were both changed since they were the same; "
+            f"remove {self.work} to go on from the one at the URL, or name another URL with --out to keep both"
+        )
+
+    def _clear(self, here: dict[str, Any] | None, there: Published, journal: Journal) -> None:
+        """Remove what the folder holds of stages that are others at the URL, but files that are the same."""
+        same = _same_stages(here, there)
+        first = next((i for i, name in enumerate(STAGES) if name not in same), len(STAGES))
+        if here is not None:
+            for part in paths_of(pattern for stage in STAGES[first:] for pattern in OUTPUTS[stage]):
+                remove(self.work / part)
+            journal.forget()
+            return
+        # An interrupted fetch leaves files, but no run.json.
+        for path in list(local_files(self.work, STAGES)):
+            entry = there.files.get(path)
+            if entry is None or not journal.was_moved(path, entry):
+                remove(self.work / path)
+
+    def _fetch(
+        self, manifest: dict[str, Any], there: Published, journal: Journal, until: str, force: str | None
+    ) -> None:
+        """Fetch what the stages to be computed read, of complete stages, unless it is here."""
+        todo = stages_to_run(manifest, until, force)
+        parts = paths_of(pattern for stage in todo for pattern in INPUTS[stage])
+        kept = _same_stages(manifest, there) - set(todo)
+        missing = {
+            path: entry.size
+            for path, entry in there.files.items()
+            if stage_of_file(path) in kept
+            and any(within(path, part) for part in parts)
+            and not ((self.work / path).is_file() and journal.entry(path) == entry)
+        }
+
+        def get(path: str, moved: Any) -> None:
+            fetch(self.store, path, there.files[path], self.work / path, moved)
+            journal.moved(path, there.files[path])
+
+        transfer(self.reporter, "download", missing, get)
+
+    def _refuse_strangers(self) -> None:
+        strangers = sorted(self.store.sizes().keys() - {NAME})
+        if strangers:
+            raise StaleRunError(
+                f"{self.url} is not empty and holds no run (found {strangers[0]}); name another URL with --out"
+            )
+
+    def _manifest(self) -> dict[str, Any] | None:
+        return read_manifest(self.work) if (self.work / MANIFEST).exists() else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other process fetches into the folder."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        with self.work.with_name(f".{self.work.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _same_stages(manifest: dict[str, Any] | None, there: Published) -> set[str]:
+    """Return the stages that are complete in both, and were computed at the same time."""
+    ours, others = complete_stages(manifest), complete_stages(there.manifest)
+    return {name for name, record in ours.items() if others.get(name) == record}

@@ -1,0 +1,187 @@
+"""Processes that join a World as `torchrun` would have them, and what tests let them do."""
+
+import itertools
+import multiprocessing
+import os
+import socket
+import traceback
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+
+from spectral_graph.bank import Bank
+from spectral_graph.distributed.join import join_world
+from spectral_graph.distributed.local_operator import LocalOperator
+from spectral_graph.distributed.shared_bank import commit_together
+from spectral_graph.errors import FormatError
+from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.orthogonalise import orthogonalise
+from spectral_graph.solve import chebyshev as solver
+from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients
+from spectral_graph.solve.yardstick import measure
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    ["torch.distributed", "timm", "spectral_graph.pipeline", "spectral_graph.solve.chebyshev"]
+)
+
+
+def in_processes(size, function, *arguments):
+    """Call function(world, *arguments) in `size` joined processes; return the results, or what they raised, by rank."""
+    return with_environment(size, _joined, function, *arguments)
+
+
+def with_environment(size, function, *arguments):
+    """Call function(*arguments) in `size` processes that `torchrun` might have started; return the same."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    queue = PROCESSES.Queue()
+    workers = [
+        PROCESSES.Process(target=_work, args=(rank, size, port, function, arguments, queue)) for rank in range(size)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        found = dict(queue.get(timeout=60) for _ in workers)
+    finally:
+        for worker in workers:
+            worker.join(10)
+            worker.kill()
+    return [found[rank] for rank in range(size)]
+
+
+def _work(rank, size, port, function, arguments, queue):
+    torch.set_num_threads(1)
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        traceback.print_exc()
+        result = error
+    queue.put((rank, result))
+
+
+def _joined(function, *arguments):
+    with join_world() as world:
+        return function(world, *arguments)
+
+
+def result_of(outcomes):
+    """Return the results of processes none of which raised."""
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return outcomes
+
+
+def store_graph(path, dense, blocks=3, per_image=1):
+    """Store a symmetric matrix as the graph stage of scope `dataset` does: ranges of rows with columns of their own."""
+    nodes = len(dense)
+    store = GraphStore.create(path, {"nodes": nodes, "rounds": 1, "nodes_per_image": per_image})
+    bounds = np.arange(blocks + 1) * (nodes // per_image) // blocks * per_image
+    for index, (begin, end) in enumerate(itertools.pairwise(bounds)):
+        rows = csr_matrix(dense[begin:end].astype(np.float32))
+        columns, places = local_columns(rows.indices, nodes)
+        parts = rows.indptr.astype(np.int64), places, rows.data
+        store.write(f"merged/symmetric/{index:06d}", Block(np.arange(begin, end), *parts, None, {}, columns))
+    return store
+
+
+def store_batches(path, nodes, per_image, seed=0):
+    """Store a random graph as scope `batch` does: square blocks on scattered images, each in two; return it dense."""
+    generator = np.random.default_rng(seed)
+    images = nodes // per_image
+    dense = np.zeros((nodes, nodes))
+    store = GraphStore.create(path, {"nodes": nodes, "rounds": 2, "nodes_per_image": per_image})
+    parts = [np.arange(images)[i::2] for i in range(2)] + np.array_split(np.arange(images), 2)
+    for index, part in enumerate(parts):
+        rows = (part[:, None] * per_image + np.arange(per_image)).reshape(-1)
+        inner = random_graph(len(rows), generator)
+        a = csr_matrix(inner.astype(np.float32))
+        store.write(
+            f"merged/symmetric/{index:06d}", Block(rows, a.indptr.astype(np.int64), a.indices, a.data, None, {})
+        )
+        dense[np.ix_(rows, rows)] += inner / 2
+    return store, dense
+
+
+def random_graph(nodes, generator, groups=5):
+    """Return a normalised adjacency (nodes, nodes) of weakly joined groups."""
+    member = generator.integers(0, groups, nodes)
+    chance = np.where(member[:, None] == member, 0.4, 0.02)
+    upper = np.triu(generator.random((nodes, nodes)) < chance, 1) * generator.uniform(0.2, 1, (nodes, nodes))
+    a = upper + upper.T
+    root = 1 / np.sqrt(np.maximum(a.sum(axis=1), 1e-9))
+    return root[:, None] * a * root
+
+
+def operator_of(world, path, work):
+    store = GraphStore.open(path)
+    names, about = store.names("merged/symmetric"), store.attributes
+    return LocalOperator(store, names, about["nodes"], about["rounds"], about["nodes_per_image"], world, work)
+
+
+def multiply(world, path, work, x):
+    operator = operator_of(world, path, work)
+    own = np.ascontiguousarray(x[operator.rows.start : operator.rows.stop])
+    before = world.sent
+    return operator.rows, operator @ own, world.sent - before
+
+
+class Stop(Exception):
+    pass
+
+
+def solve(world, path, work, channels, rounds=40, stop_after=None, start=None):
+    """Solve, and measure the solution; with `stop_after` rounds, raise Stop once they are saved."""
+    operator = operator_of(world, path, work)
+    if stop_after is not None:
+        solver.SECONDS_BETWEEN_CHECKPOINTS = -1.0
+
+    def on_round(result):
+        if result.index == stop_after:
+            raise Stop
+
+    first = None if start is None else np.ascontiguousarray(start[operator.rows.start : operator.rows.stop])
+    per_image = GraphStore.open(path).attributes["nodes_per_image"]
+    found, done = chebyshev(operator, Path(work), channels, per_image, 1e-5, 6, rounds, 0, on_round, first)
+    x = np.ascontiguousarray(found.view()[:, :channels])
+    quotients = rayleigh_quotients(operator, x, work)
+    return x, done[-1].ritz[:channels], quotients, measure(operator, x, work).value, len(done)
+
+
+def make_orthogonal(world, path, work, bank, target, order):
+    source = Bank.open(bank, verify=False)
+    result = Bank(target, source.shape, ("X",), source.nodes_per_image, source.dtype)
+    found = orthogonalise(source, result, order, operator_of(world, path, work).apply, work, world)
+    commit_together(result, world)
+    return found.eigenvalues, found.off_diagonal, result.generation, Bank.open(target).view().copy()
+
+
+def everything(world):
+    """Use each method of World once."""
+    rank, size = world.rank, world.size
+    gathered = world.gather(np.array([[rank, 2.5]], np.float32))
+    total = world.sum(np.array([0.1, 1e16, 1.0][rank % 3 :] + [0.1, 1e16, 1.0][: rank % 3]))
+    single = world.sum(np.float64(rank))
+    leader = world.from_leader(np.array([rank + 7, 1]))
+    out = [np.full((rank + peer, 2), 10 * rank + peer, np.float32) for peer in range(size)]
+    into = [np.empty((rank + peer, 2), np.float32) for peer in range(size)]
+    before = world.sent
+    world.exchange(out, into)
+    sent = world.sent - before
+    into[rank][:] = out[rank]
+    world.barrier()
+    agreed = world.agree(rank == 0), world.agree(rank != 0)
+    return world.leads, gathered, total, single, leader, into, sent, agreed, world.folder(Path("x")), world.mine(10)
+
+
+def one_fails(world):
+    """The last process raises, the others wait for it."""
+    if world.rank == world.size - 1:
+        raise FormatError("block 7 is damaged")
+    world.barrier()

@@ -1,0 +1,119 @@
+"""The order of a wavefront of products is a right one, saves what it promises, and changes no bit of a filter."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix, random_array
+
+import spectral_graph.graph.operator as operator_module
+from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.graph.waves import Extent, plan_waves
+from spectral_graph.solve.recurrence import chebyshev_filter
+
+ROWS = 10
+
+
+def extents_of(reads):
+    """Blocks of ten rows that read the given ranges of blocks."""
+    return [
+        Extent((ROWS * i, ROWS * (i + 1)), (ROWS * first, ROWS * past - 3), 100)
+        for i, (first, past) in enumerate(reads)
+    ]
+
+
+@st.composite
+def ranges(draw):
+    count = draw(st.integers(1, 12))
+    found = []
+    for block in range(count):
+        first = draw(st.integers(max(0, block - 4), min(count - 1, block + 3)))
+        found.append((first, draw(st.integers(first + 1, min(count, first + 5)))))
+    return found
+
+
+@given(ranges(), st.integers(1, 9), st.integers(0, 6000))
+def test_every_product_reads_what_the_one_before_wrote(reads, products, memory):
+    waves = plan_waves(extents_of(reads), products, 8, memory)
+    count = len(reads)
+    assert 1 <= waves.depth <= products
+    assert sorted(waves.visits) == [(p, b) for p in range(waves.depth) for b in range(count)]
+    # Which product's result each block of both arrays holds; before the first, array 0 holds that of product -1.
+    holds = [np.full(count, -1), np.full(count, -2)]
+    for product, block in waves.visits:
+        first, past = reads[block]
+        source, target = holds[product % 2], holds[1 - product % 2]
+        assert (source[first:past] == product - 1).all() and source[block] == product - 1
+        assert target[block] == product - 2
+        target[block] = product
+
+
+def test_products_go_together_as_far_as_memory_allows():
+    band = extents_of([(max(0, i - 1), min(50, i + 2)) for i in range(50)])
+    depths = [plan_waves(band, 12, 8, memory).depth for memory in (0, 1000, 2000, 4000, 10**6)]
+    assert depths[0] == 1 and depths[-1] == 12 and depths == sorted(depths) and len(set(depths)) > 3
+    everywhere = plan_waves(extents_of([(0, 50)] * 50), 12, 8, 3000)
+    assert everywhere.depth == 1 and not everywhere.local
+    alone = plan_waves(band, 1, 8, 3000)
+    assert alone.depth == 1 and alone.local
+    assert plan_waves([None, *band[1:]], 12, 8, 10**6).depth == 1
+    assert plan_waves(band[::-1], 12, 8, 10**6).depth == 1
+
+
+def test_sweeps_are_of_about_equal_depth():
+    band = extents_of([(max(0, i - 1), min(50, i + 2)) for i in range(50)])
+    most = max(p for p in range(1, 30) if plan_waves(band, p, 8, 3000).depth == p)
+    assert most > 2
+    assert plan_waves(band, most + 1, 8, 3000).depth == -(-(most + 1) // 2)
+
+
+def banded(path, nodes=600, block=40, reach=60, links=0):
+    """A symmetric operator in blocks of rows whose edges reach so far, and as many that lead anywhere."""
+    generator = np.random.default_rng(0)
+    a = random_array((nodes, nodes), density=0.05, rng=generator, dtype=np.float32).tocoo()
+    keep = abs(a.coords[0] - a.coords[1]) <= reach
+    rows, columns, values = a.coords[0][keep], a.coords[1][keep], a.data[keep]
+    far = generator.integers(0, nodes, (2, links))
+    rows, columns, values = np.r_[rows, far[0]], np.r_[columns, far[1]], np.r_[values, np.ones(links, np.float32)]
+    a = csr_matrix((values, (rows, columns)), shape=(nodes, nodes))
+    a = ((a + a.T) / 20).tocsr()
+    store = GraphStore.create(path, {"nodes": nodes, "rounds": 1})
+    for start in range(0, nodes, block):
+        part = a[start : start + block].sorted_indices()
+        ids, places = local_columns(part.indices, nodes)
+        rows = np.arange(start, start + part.shape[0])
+        stored = Block(rows, part.indptr.astype(np.int64), places, part.data, None, {}, ids)
+        store.write(f"merged/symmetric/{start:06d}", stored)
+    return store, a.toarray().astype(np.float64)
+
+
+@pytest.mark.parametrize(("links", "deep"), [(0, True), (300, False)])
+def test_a_filter_in_waves_has_the_bits_of_one_step_by_step(tmp_path, monkeypatch, links, deep):
+    store, dense = banded(tmp_path, links=links)
+    start = np.random.default_rng(1).standard_normal((600, 5)).astype(np.float32)
+    results, reads = [], []
+    for memory in (0, 40_000, 1 << 30):
+        monkeypatch.setattr(operator_module, "SWEEP_BYTES", memory)
+        operator = BlockOperator(store, store.names("merged/symmetric"), 600, 1, kept_bytes=0)
+        list(operator.blocks())
+        count = 0
+
+        def read(name, of=store.read):
+            nonlocal count
+            count += 1
+            return of(name)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "read", read)
+            done, _ = chebyshev_filter(operator, start.copy(), np.full_like(start, np.nan), -0.3, 0.2, 0.9, 12)
+        results.append(done)
+        reads.append(count // 15)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+    assert reads[0] == 12 and reads[2] == 1 and (reads[1] in (2, 3, 4, 6)) == deep
+    values, vectors = np.linalg.eigh(dense)
+    by = np.polynomial.Chebyshev([0] * 12 + [1])
+    middle, half = -0.05, 0.25
+    scale = by((values - middle) / half) / by((0.9 - middle) / half)
+    np.testing.assert_allclose(results[0], vectors @ (scale[:, None] * (vectors.T @ start)), rtol=1e-3, atol=1e-4)
