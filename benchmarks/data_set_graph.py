@@ -15,7 +15,7 @@ from spectral_graph.graph.affinity import TENSORS, nearest
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
 from spectral_graph.graph.lists import Lists
-from spectral_graph.graph.merge import merge_layers
+from spectral_graph.graph.merge import write_merged
 from spectral_graph.graph.neighbours import ArrayRows, find_neighbours
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.graph.selection import Selection
@@ -95,11 +95,8 @@ def build_operator(features: Features, config: RunConfig, work: Path, done: Trac
     names = [f"layer.{index}" for index in range(len(features.layers))]
     for name, rows in zip(names, features.layers, strict=True):
         _build_layer(store, name, rows, features.image_ptr, bounds, selection, config, done)
-    degrees = [store.read_degrees(name) for name in names]
-    for index in range(len(bounds) - 1):
-        blocks = [store.read(f"blocks/{name}/{index:06d}") for name in names]
-        merged = merge_layers(blocks, config.normalisation, degrees)
-        store.write(f"merged/{config.normalisation}/{index:06d}", merged)
+    for _ in write_merged(store, names, [f"{index:06d}" for index in range(len(bounds) - 1)], config.normalisation):
+        pass
     done("merge")
     return merged_operator(store, config.normalisation)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from spectral_graph.graph.blocks import Block, local_columns
+from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 
 Normalisation = Literal["symmetric", "random_walk"]
+
+AT_ONCE = 2
+"""Blocks that are merged at a time: SciPy adds with one thread, and each block in work takes memory."""
 
 
 def inverse_degree(degree: np.ndarray, power: float = 1.0) -> np.ndarray:
@@ -80,3 +84,30 @@ def merge_layers(
         facts={"layers": len(blocks), "normalisation": normalisation},
         columns=places[0],
     )
+
+
+def write_merged(
+    store: GraphStore, layers: Sequence[str], ids: Sequence[str], normalisation: Normalisation
+) -> Iterator[str]:
+    """Write the blocks `merged/<normalisation>/<id>` of these ids, and yield each id when it is written.
+
+    Args:
+        store: of the graph; all blocks of all layers lie in it.
+        layers: their names.
+        ids: of the blocks.
+        normalisation: see `normalise`.
+    """
+    if not ids:
+        return
+    store.make_folder(f"merged/{normalisation}")
+    # Rows of scope dataset have columns in other blocks.
+    wide = store.read(f"blocks/{layers[0]}/{ids[0]}").columns is not None
+    degrees = [store.read_degrees(layer) for layer in layers] if wide else None
+
+    def write(name: str) -> str:
+        blocks = [store.read(f"blocks/{layer}/{name}") for layer in layers]
+        store.write(f"merged/{normalisation}/{name}", merge_layers(blocks, normalisation, degrees))
+        return name
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(write, ids)

@@ -12,7 +12,7 @@ from spectral_graph.distributed.local_operator import local_operator
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.graph.merge import Normalisation, merge_layers
+from spectral_graph.graph.merge import Normalisation, write_merged
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.orthogonalise import orthogonalise
 from spectral_graph.solve.chebyshev import rayleigh_quotients
@@ -53,12 +53,8 @@ def operator_of(context: Context, kind: str, work: Path, normalisation: Normalis
         world.barrier()
     own = ids[world.rank :: world.size]
     todo = [i for i in own if not store.has(f"merged/{normalisation}/{i}")]
-    # Rows of scope dataset have columns in other blocks.
-    degrees = [store.read_degrees(layer) for layer in layers] if todo and config.scope == "dataset" else None
     with context.reporter.track(f"merge {kind}", len(own), "blocks", len(own) - len(todo)) as progress:
-        for i in todo:
-            blocks = [store.read(f"blocks/{layer}/{i}") for layer in layers]
-            store.write(f"merged/{normalisation}/{i}", merge_layers(blocks, normalisation, degrees))
+        for _ in write_merged(store, layers, todo, normalisation):
             progress.advance()
     world.barrier()
     return (
