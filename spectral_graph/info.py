@@ -92,16 +92,24 @@ def _quantiles(facts: dict[str, Any]) -> str:
 
 
 def _solution(bank: Bank) -> list[str]:
-    measured = bank.notes.get("yardstick")
+    notes, lines = bank.notes, []
+    if "residuals" in notes:
+        values, rounds = notes["eigenvalues"], len(notes["history"])
+        lines.append(
+            f"  solver {notes['solver']}: {len(values)} eigenvalues from {values[0]:.6f} to {values[-1]:.6f}, largest "
+            f"residual {max(notes['residuals']):.1e} after {rounds} round{'s' if rounds > 1 else ''}"
+            f"{'' if notes['converged'] else ' (not converged)'}"
+        )
+    measured = notes.get("yardstick")
     if measured is None:
-        return []
-    line = f"  solver {bank.notes['solver']}: value of Eqn. 3 {measured['value']:.6f}"
+        return lines
+    line = f"  solver {notes['solver']}: value of Eqn. 3 {measured['value']:.6f}"
     if measured["optimum"] is not None:
         line += f" of at most {measured['optimum']:.6f}"
     if measured["angles"] is not None:
         overlap, angle = measured["overlap"], measured["angles"][-1]
         line += f", {overlap:.2%} of the exact subspace found, largest angle {angle:.2f} degrees"
-    return [line]
+    return [*lines, line]
 
 
 def _bank(bank: Bank) -> list[str]:

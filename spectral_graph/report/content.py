@@ -271,6 +271,7 @@ class ReportContent:
         coordinate_unit: the unit of `ScoreRow.coordinate_mse`.
         graphs: one record a pathway and layer, and where known one of the totals of each pathway.
         eigenvalues: pathway -> eigenvalues, largest first.
+        residuals: pathway -> |S x - eigenvalue x| of the unit eigenvectors, where the solver knows them.
         history: curves of the solvers.
         solvers: how good each pathway's solution is.
         stages: what each stage cost.
@@ -295,6 +296,7 @@ class ReportContent:
     coordinate_unit: str = "grid steps squared"
     graphs: Sequence[GraphFacts] = ()
     eigenvalues: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    residuals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     history: Sequence[Curve] = ()
     solvers: Sequence[SolverFacts] = ()
     stages: Sequence[StageFacts] = ()

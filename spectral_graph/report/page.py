@@ -127,7 +127,7 @@ def _tables(content: ReportContent) -> dict[str, Any]:
         "score_table": score_tables.score_table(content.scores, content.coordinate_unit) if content.scores else None,
         "class_table": score_tables.class_table(scored) if scored else None,
         "graph_table": run_tables.graph_table(content.graphs) if content.graphs else None,
-        "eigenvalue_table": run_tables.eigenvalue_table(values) if values else None,
+        "eigenvalue_table": run_tables.eigenvalue_table(values, content.residuals) if values else None,
         "solver_table": run_tables.solver_table(content.solvers) if content.solvers else None,
         "stage_table": run_tables.stage_table(content.stages) if content.stages else None,
         "option_tables": run_tables.option_tables(content.options),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from spectral_graph.report.content import ALL_LAYERS, FileEntry, GraphFacts, PhotoLicence, SolverFacts, StageFacts
 from spectral_graph.report.table import Cell, Column, Table
@@ -83,21 +83,28 @@ def _quantile_words(graphs: Sequence[GraphFacts]) -> str:
     return f"so many nodes at most chose a node, for {shares or 'a share'} of the nodes."
 
 
-def eigenvalue_table(eigenvalues: Mapping[str, Sequence[float]]) -> Table:
-    """Return all eigenvalues, one row a number and one column a pathway."""
-    columns = [Column("Number"), *(Column(name) for name in eigenvalues)]
-    longest = max(len(values) for values in eigenvalues.values())
+def eigenvalue_table(
+    eigenvalues: Mapping[str, Sequence[float]], residuals: Mapping[str, Sequence[float]] | None = None
+) -> Table:
+    """Return all eigenvalues, one row a number and one column a pathway, with their residuals where they are known."""
+    known = residuals or {}
+    columns = [Column("Number")]
+    series: list[tuple[Sequence[float], Callable[[float], str]]] = []
+    for name, values in eigenvalues.items():
+        columns.append(Column(name))
+        series.append((values, lambda value: decimal(value, 6)))
+        if known.get(name):
+            columns.append(Column(f"{name}, residual"))
+            series.append((known[name], lambda value: f"{value:.1e}"))
     rows = [
         [
             Cell(str(number + 1)),
             *(
-                Cell(decimal(values[number], 6), exact=repr(float(values[number])))
-                if number < len(values)
-                else Cell(DASH)
-                for values in eigenvalues.values()
+                Cell(word(values[number]), exact=repr(float(values[number]))) if number < len(values) else Cell(DASH)
+                for values, word in series
             ),
         ]
-        for number in range(longest)
+        for number in range(max(len(values) for values, _ in series))
     ]
     return Table("eigenvalues-table", "All eigenvalues", columns, rows)
 

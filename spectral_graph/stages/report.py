@@ -52,6 +52,7 @@ def report(context: Context) -> None:
         coordinate_unit="squared cells of a 32 x 32 grid",
         graphs=[row for kind in config.kinds for row in _graph_rows(context, kind)],
         eigenvalues={TITLES[kind]: metrics["spectrum"][kind]["rayleigh_quotients"] for kind in config.kinds},
+        residuals={TITLES[kind]: metrics["spectrum"][kind]["residuals"] or [] for kind in config.kinds},
         history=[curve for kind in config.kinds for curve in _curves(context, kind)],
         solvers=[facts for kind in config.kinds for facts in _solvers(context, kind)],
         stages=_stages(context),

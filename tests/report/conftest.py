@@ -134,6 +134,7 @@ def content() -> ReportContent:
             GraphFacts("Q-K", "blocks.5", "qk, centred", 72013, 1220333, 0, 28519, 7.123, 1, 0.15),
         ],
         eigenvalues={"V-V": [0.998761, 0.913254, 0.84321], "Q-K": [0.951, 0.8765]},
+        residuals={"V-V": [1.4e-5, 0.00031, 0.00077], "Q-K": []},
         history=[
             Curve("V-V", "largest residual", "round", [(1, 0.5), (2, 0.01), (3, 0.0004)], 0.001),
             Curve("Q-K", "loss (Eqn. 4)", "step", [(0, 2.5), (5, 1.25)]),

@@ -59,6 +59,8 @@ def test_both_solvers_are_measured_by_eqn_3(options, tmp_path, solver):
     if solver == "chebyshev":
         assert measured["value"] == pytest.approx(measured["optimum"], abs=1e-6)
         assert measured["angles"] is None
+        largest = max(Bank.open(out / "vv" / "bank").notes["residuals"])
+        assert largest <= 1e-4 and f"largest residual {largest:.1e}" in describe(out)
     else:
         assert measured["value"] < measured["optimum"]
         assert 0 < measured["overlap"] < 1 and len(measured["angles"]) == 6
