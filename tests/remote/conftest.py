@@ -19,8 +19,9 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def s3_server():
     """A real HTTP server that speaks S3 (moto), with one bucket."""
-    pytest.importorskip("s3fs", reason="s3fs is not installed (pip install -e .[s3-test])")
-    server_module = pytest.importorskip("moto.server", reason="moto and flask are not installed (pip install -e .[s3-test])")
+    reason = "s3fs, moto or flask is not installed: pip install -e .[s3-test]"
+    pytest.importorskip("s3fs", reason=reason)
+    server_module = pytest.importorskip("moto.server", reason=reason)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
