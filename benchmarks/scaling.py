@@ -25,8 +25,8 @@ import torch
 from scipy.linalg import subspace_angles
 
 from spectral_graph.distributed.join import join_world
-from spectral_graph.distributed.local_operator import LocalOperator
 from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.graph.local_operator import LocalOperator
 from spectral_graph.graph.operator import merged_operator
 from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.lanczos import STEPS

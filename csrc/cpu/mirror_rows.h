@@ -57,7 +57,7 @@ bool average_mirrored(const Csr& b, const float* values, const EntryCounts<Place
     for (int64_t i = counted.cuts[part]; i < counted.cuts[part + 1]; ++i) {
       bool mirrored = true;
       for (int64_t p = b.indptr[i]; p < b.indptr[i + 1]; ++p) {
-        if (p + kAheadMirror < past) prefetch_to_read(pairs + cursor[b.indices[p + kAheadMirror]]);
+        if (p + kAheadMirror < past) prefetch(pairs + cursor[b.indices[p + kAheadMirror]]);
         const Pair mirror = pairs[cursor[b.indices[p]]++];
         mirrored &= mirror.column == static_cast<int32_t>(i);
         averages[p] = 0.5f * (values[p] + mirror.value);

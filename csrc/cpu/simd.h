@@ -28,19 +28,10 @@ inline bool has_avx2() {
 #endif
 }
 
-// Asks for the cache line of `place`, because it will be read soon.
-inline void prefetch_to_read(const void* place) {
+// Asks for the cache line of `place`, because it is needed soon.
+inline void prefetch(const void* place) {
 #if defined(__GNUC__) || defined(__clang__)
-  __builtin_prefetch(place, 0, 3);
-#else
-  static_cast<void>(place);
-#endif
-}
-
-// The same, because it will be written soon.
-inline void prefetch_to_write(const void* place) {
-#if defined(__GNUC__) || defined(__clang__)
-  __builtin_prefetch(place, 1, 3);
+  __builtin_prefetch(place);
 #else
   static_cast<void>(place);
 #endif

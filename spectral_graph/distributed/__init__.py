@@ -1,1 +1,1 @@
-"""Many processes on one run: what they tell each other, and which part of the graph each of them owns."""
+"""Many processes on one run: which they are, what they tell each other, and how they write a bank together."""

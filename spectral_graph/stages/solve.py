@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from spectral_graph.bank import Bank
-from spectral_graph.distributed.local_operator import local_operator
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.graph.local_operator import local_operator
 from spectral_graph.graph.merge import Normalisation, write_merged
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.orthogonalise import orthogonalise
