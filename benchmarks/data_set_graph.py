@@ -133,7 +133,7 @@ def _build_layer(
 
     def intra(first: int, last: int) -> Lists:
         start, stop = int(image_ptr[first]), int(image_ptr[last])
-        parts = [torch.from_numpy(part[start:stop]).float() for part in rows]
+        parts = [torch.from_numpy(part[start:stop]) for part in rows]
         pointers = torch.from_numpy(image_ptr[first : last + 1] - start)
         key = parts[1] if len(rows) > 1 else None
         found = nearest(parts[0], key, pointers, (inside, 0), selection.threshold, tensors[0], tensors[-1])

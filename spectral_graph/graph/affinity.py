@@ -13,7 +13,7 @@ from spectral_graph.graph.hubs import balance
 from spectral_graph.graph.lists import Lists
 from spectral_graph.graph.selection import Selection
 from spectral_graph.graph.symmetrise import row_sums, scaled
-from spectral_graph.ops import csr_symmetrise, topc_affinity
+from spectral_graph.ops import csr_symmetrise, topc_affinity, unit_project
 
 Kind = Literal["vv", "qk", "kk"]
 TENSORS: dict[str, tuple[str, str]] = {"vv": ("v", "v"), "qk": ("q", "k"), "kk": ("k", "k")}
@@ -41,11 +41,24 @@ class Affinity:
     short_rows: int
 
 
-def unit_rows(vectors: torch.Tensor, mean: torch.Tensor | None) -> torch.Tensor:
-    """Return rows (n, d) float32 scaled to unit length, after subtracting `mean` (d,) if given; zero rows stay zero."""
-    rows = vectors.clone() if mean is None else vectors - mean
-    norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return rows.div_(norm.clamp_min_(torch.finfo(rows.dtype).tiny))
+def unit_rows(vectors: torch.Tensor, mean: torch.Tensor | None, name: str) -> torch.Tensor:
+    """Return rows as (n, d) float32 of unit length; zero rows stay zero.
+
+    Args:
+        vectors: (n, d) float16 or float32.
+        mean: (d,) float32, subtracted before; None for none.
+        name: of the vectors, for the message.
+
+    Raises:
+        FeatureError: NaN or infinity in the vectors.
+    """
+    depth = vectors.shape[1]
+    unit, scales, _ = unit_project(vectors, torch.zeros(depth) if mean is None else mean, torch.empty(depth, 0))
+    bad = scales.isnan()
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise FeatureError(f"{name} vector of node {row} holds NaN or infinity; leave its image out")
+    return unit
 
 
 def nearest(
@@ -60,8 +73,8 @@ def nearest(
     """Return the nearest nodes of every node of a few images by cosine, exactly.
 
     Args:
-        query: (n, d) float32, one row a node.
-        key: (n, d) float32; None where query and key are the same (V-V, K-K), which saves half of the products.
+        query: (n, d) float16 or float32, one row a node.
+        key: the same; None where query and key are the same (V-V, K-K), which saves half of the products.
         image_ptr: (images + 1,) int64; image i owns the rows image_ptr[i] to image_ptr[i + 1].
         counts: neighbours inside the own image, and in the others.
         threshold: cosines below are dropped.
@@ -71,13 +84,8 @@ def nearest(
     Raises:
         FeatureError: NaN or infinity in the vectors.
     """
-    for name, vectors in (("query", query), ("key", key)):
-        # A sum that is finite has finite terms, and takes no memory; one that is not may only have overflown.
-        if vectors is not None and not bool(vectors.sum().isfinite()) and not bool(vectors.isfinite().all()):
-            row = int((~torch.isfinite(vectors)).any(dim=1).nonzero()[0])
-            raise FeatureError(f"{name} vector of node {row} holds NaN or infinity; leave its image out")
-    left = unit_rows(query, query_mean)
-    right = left if key is None else unit_rows(key, key_mean)
+    left = unit_rows(query, query_mean, "query")
+    right = left if key is None else unit_rows(key, key_mean, "key")
     found = topc_affinity(left, right, image_ptr, *counts, threshold, symmetric=key is None)
     return Lists(*(part.numpy() for part in found))
 
@@ -93,8 +101,8 @@ def build_affinity(
     """Build the affinity graph of the nodes of a few images.
 
     Args:
-        query: (n, d) float32, one row a node.
-        key: (n, d) float32; None where query and key are the same (V-V, K-K).
+        query: (n, d) float16 or float32, one row a node.
+        key: the same; None where query and key are the same (V-V, K-K).
         image_ptr: (images + 1,) int64; image i owns the rows image_ptr[i] to image_ptr[i + 1].
         selection: which affinities become edges.
         query_mean: subtracted before normalising (centring); None for none.

@@ -64,7 +64,7 @@ def build_dataset_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStor
 def _intra(job: GraphJob, layer: str, sides: Sequence[Rows], start: int, stop: int) -> Lists:
     """Return the neighbour lists inside their image of the nodes of the images start to stop."""
     nodes = slice(start * job.table.nodes_per_image, stop * job.table.nodes_per_image)
-    parts = [torch.from_numpy(side.read(nodes)).float() for side in sides]
+    parts = [torch.from_numpy(side.read(nodes)) for side in sides]
     query, key = parts[0], None if job.same else parts[1]
     image_ptr = torch.from_numpy(job.image_ptr(stop - start))
     counts = (job.selection.candidates[0], 0)

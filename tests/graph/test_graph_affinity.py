@@ -108,6 +108,13 @@ def test_bad_input_is_named(change, error, text):
         build_affinity(rows, None, torch.tensor([0, 6, 12]), selection)
 
 
+def test_half_precision_rows_give_the_graph_of_the_same_rows_in_float32():
+    rows = torch.randn(40, 16, generator=torch.Generator().manual_seed(5)).half()
+    image_ptr, selection = torch.tensor([0, 20, 40]), Selection(3, 4, 0.05)
+    halves, floats = (build_affinity(part, None, image_ptr, selection) for part in (rows, rows.float()))
+    assert np.array_equal(halves.indices, floats.indices) and np.array_equal(halves.values, floats.values)
+
+
 def test_sharpened_values_are_powers_before_symmetrisation():
     rows = torch.randn(14, 5, generator=torch.Generator().manual_seed(3))
     image_ptr = torch.tensor([0, 7, 14])

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.graph.neighbours import ArrayRows, StoreRows, cell_search, exact, find_neighbours, open_lists
+from spectral_graph.graph.neighbours import (
+    ArrayRows,
+    StoreRows,
+    cell_search,
+    exact,
+    find_neighbours,
+    is_complete,
+    open_lists,
+)
 from spectral_graph.graph.neighbours import job as job_module
 from spectral_graph.graph.neighbours import progress as progress_module
 
@@ -286,3 +294,19 @@ def test_features_of_a_store_a_zarr_array_and_a_memory_map_give_the_same(tmp_pat
         assert np.array_equal(source.read(slice(25, 200)), rows[25:200])
         found = find_neighbours(source, None, ptr, 5, work=tmp_path / name)
         assert np.array_equal(found.columns, expected.columns) and np.array_equal(found.values, expected.values)
+
+
+def test_finished_lists_that_changed_on_the_disk_do_not_count_as_finished(tmp_path):
+    rows, ptr = scene(6, 30)
+    found = find_neighbours(ArrayRows(rows), None, ptr, 4, recall=0.9, work=tmp_path)
+    columns = np.array(found.columns)
+    assert is_complete(tmp_path)
+    file = tmp_path / "lists.npy"
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    assert not is_complete(tmp_path)
+    again = find_neighbours(ArrayRows(rows), None, ptr, 4, recall=0.9, work=tmp_path)
+    assert is_complete(tmp_path) and np.array_equal(again.columns, columns)
+    file.write_bytes(raw[:1000])
+    assert not is_complete(tmp_path)

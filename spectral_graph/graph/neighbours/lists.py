@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 
+from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, read_json, write_json
 from spectral_graph.graph.neighbours.pages import drop_pages, new_array, open_array
 
@@ -66,19 +68,33 @@ def new_lists(folder: Path, nodes: int, count: int) -> NeighbourLists:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a search has come to its end in `folder`."""
-    return (folder / FACTS).exists()
+    """Tell whether a search has come to its end in `folder`, and its lists are what it wrote."""
+    try:
+        return bool(read_json(folder / FACTS)["crc32c"] == _checksum(open_array(folder / LISTS)))
+    except (OSError, KeyError, ValueError, FormatError):
+        return False
 
 
 def open_lists(folder: Path) -> NeighbourLists:
     """Open lists, complete or not."""
-    facts = read_json(folder / FACTS) if is_complete(folder) else {}
+    facts = read_json(folder / FACTS)["facts"] if (folder / FACTS).exists() else {}
     both = open_array(folder / LISTS)
     return NeighbourLists(both[0], both[1].view(np.float32), facts)
 
 
 def publish(folder: Path, lists: NeighbourLists, facts: dict[str, Any]) -> NeighbourLists:
-    """Write the facts last: from now on the lists are complete."""
-    lists.flush()
-    write_json(folder / FACTS, facts)
+    """Write the facts last: from now on the lists are complete.
+
+    They are not forced to the disk: a checksum tells whether the machine went down before they were there.
+    """
+    write_json(folder / FACTS, {"crc32c": _checksum(open_array(folder / LISTS)), "facts": facts})
     return NeighbourLists(lists.columns, lists.values, facts)
+
+
+def _checksum(both: np.ndarray) -> int:
+    """Return the CRC-32C of the bytes of LISTS."""
+    crc, flat = 0, both.reshape(-1)
+    for begin in range(0, len(flat), 1 << 24):
+        crc = google_crc32c.extend(crc, flat[begin : begin + (1 << 24)].tobytes())
+        drop_pages(both)
+    return crc
