@@ -1,14 +1,16 @@
-"""Reading the arrays of a block straight from its files.
+"""The arrays of a block, straight from and to its files.
 
-A block is read again for every product that does not find it in memory, and it is small: through zarr most of the time
-goes to finding out how an array is stored. It is stored as `GraphStore.write` does it, which this module reads by
-itself: one dimension, little-endian chunks, each followed by its CRC-32C (Zarr v3, codecs "bytes" and "crc32c",
+A block is small, and it is read again for every product that does not find it in memory: through zarr most of the time
+goes to finding out how an array is stored. Blocks are stored in one way, which this module writes and reads by itself:
+one dimension, little-endian chunks, each followed by its CRC-32C (Zarr v3, codecs "bytes" and "crc32c",
 https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html).
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,39 @@ def read_block_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     return attributes, arrays
 
 
+def write_block_files(
+    folder: Path, attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], chunk: int
+) -> None:
+    """Write a block into a new folder.
+
+    Args:
+        folder: which is made.
+        attributes: of the block, as JSON holds them.
+        arrays: one-dimensional, by name.
+        chunk: elements of a chunk.
+    """
+    folder.mkdir(parents=True)
+    write_group(folder, attributes)
+    for name, array in arrays.items():
+        _write_array(folder / name, array, max(1, min(chunk, len(array))))
+
+
+def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Make a folder a group."""
+    _describe(folder, {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"})
+
+
+def forget_block_files(folder: Path) -> None:
+    """Ask the system not to keep the files of a block in memory: it is not read again before others need the room."""
+    if hasattr(os, "posix_fadvise"):
+        for file in folder.glob("*/c/*"):
+            fd = os.open(file, os.O_RDONLY)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
+
+
 def _description(folder: Path) -> dict[str, Any]:
     file = folder / "zarr.json"
     try:
@@ -43,6 +78,36 @@ def _description(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     return found
+
+
+def _describe(folder: Path, about: Mapping[str, Any]) -> None:
+    (folder / "zarr.json").write_text(json.dumps(about, indent=2, allow_nan=False))
+
+
+def _write_array(folder: Path, array: np.ndarray, step: int) -> None:
+    chunks = folder / "c"
+    chunks.mkdir(parents=True)
+    stored = array.dtype.newbyteorder("<")
+    for index, start in enumerate(range(0, len(array), step)):
+        part = np.zeros(step, stored)
+        part[: len(array) - start] = array[start : start + step]
+        raw = part.tobytes()
+        with (chunks / str(index)).open("wb") as file:
+            file.write(raw)
+            file.write(google_crc32c.value(raw).to_bytes(_CRC_BYTES, "little"))
+    about = {
+        "shape": [len(array)],
+        "data_type": array.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [step]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": array.dtype.type(0).item(),
+        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "attributes": {},
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+    _describe(folder, about)
 
 
 def _read_array(folder: Path) -> np.ndarray | None:

@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
-from spectral_graph.graph.block_files import read_block_files
+from spectral_graph.graph.block_files import forget_block_files, read_block_files, write_block_files, write_group
 
 FORMAT = 1
 CHUNK = 1 << 20
@@ -124,15 +123,12 @@ class GraphStore:
             self.make_folder(str(Path(name).parent))
             try:
                 remove(aside)
-                group = zarr.open_group(aside, mode="w", zarr_format=3)
-                group.attrs.update(
-                    {
-                        "encoding-type": "csr_matrix",
-                        "encoding-version": "0.1.0",
-                        "shape": list(block.shape),
-                        "facts": dict(block.facts),
-                    }
-                )
+                attributes = {
+                    "encoding-type": "csr_matrix",
+                    "encoding-version": "0.1.0",
+                    "shape": list(block.shape),
+                    "facts": dict(block.facts),
+                }
                 arrays: dict[str, np.ndarray] = {
                     "data": block.values.astype(np.float32, copy=False),
                     "indices": block.indices.astype(np.int32, copy=False),
@@ -145,16 +141,7 @@ class GraphStore:
                     arrays["degree"] = block.degree.astype(np.float32, copy=False)
                 if block.in_degree is not None:
                     arrays["in_degree"] = block.in_degree.astype(np.int32, copy=False)
-                for key, value in arrays.items():
-                    array = group.create_array(
-                        key,
-                        shape=value.shape,
-                        dtype=value.dtype,
-                        chunks=(max(1, min(CHUNK, len(value))),),
-                        compressors=[Crc32cCodec()],
-                        config={"write_empty_chunks": True},
-                    )
-                    array[...] = value
+                write_block_files(aside, attributes, arrays, CHUNK)
                 remove(target)
                 aside.replace(target)
             except BaseException:
@@ -193,6 +180,10 @@ class GraphStore:
         group = zarr.open_group(self.path / name, mode="r")
         return group.attrs, {key: array[...] for key, array in group.arrays()}
 
+    def forget(self, name: str) -> None:
+        """Ask the system not to keep the files of a block in memory."""
+        forget_block_files(self.path / name)
+
     def read_rows(self, name: str) -> np.ndarray:
         """Return the rows (n,) int64 of a block, and read nothing else of it.
 
@@ -229,9 +220,12 @@ class GraphStore:
     def make_folder(self, prefix: str) -> None:
         """Make the group that blocks below `prefix` lie in; several processes may write blocks there from then on."""
         with disk_full_in_words(self.path):
-            group = zarr.open_group(self.path, mode="a", zarr_format=3)
+            folder = self.path
             for part in Path(prefix).parts:
-                group = group.require_group(part)
+                folder /= part
+                folder.mkdir(exist_ok=True)
+                if not (folder / "zarr.json").is_file():
+                    write_group(folder, {})
 
 
 def local_columns(indices: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:

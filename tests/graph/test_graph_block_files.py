@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import Crc32cCodec
 
 import spectral_graph.graph.blocks as blocks
 from spectral_graph.errors import FormatError
-from spectral_graph.graph.block_files import read_block_files
+from spectral_graph.graph.block_files import read_block_files, write_block_files
 from spectral_graph.graph.blocks import Block, GraphStore
 
 
@@ -34,6 +35,37 @@ def test_arrays_of_several_chunks_equal_those_of_zarr(store):
     for name, array in expected.items():
         np.testing.assert_array_equal(arrays[name], array[...])
         assert arrays[name].dtype == array.dtype and array.chunks == (7,)
+
+
+def test_what_is_written_is_what_zarr_writes(tmp_path):
+    generator = np.random.default_rng(1)
+    arrays = {
+        "data": generator.random(20).astype(np.float32),
+        "indices": np.arange(14, dtype=np.int32),
+        "indptr": np.arange(3),
+        "none": np.empty(0, np.float32),
+    }
+    write_block_files(tmp_path / "ours", {"shape": [2, 5], "facts": {"recall": 0.5}}, arrays, 7)
+    group = zarr.open_group(tmp_path / "theirs", mode="w", zarr_format=3)
+    group.attrs.update({"shape": [2, 5], "facts": {"recall": 0.5}})
+    for name, value in arrays.items():
+        array = group.create_array(
+            name,
+            shape=value.shape,
+            dtype=value.dtype,
+            chunks=(max(1, min(7, len(value))),),
+            compressors=[Crc32cCodec()],
+            config={"write_empty_chunks": True},
+        )
+        array[...] = value
+    ours, theirs = (zarr.open_group(tmp_path / name, mode="r") for name in ("ours", "theirs"))
+    assert dict(ours.attrs) == dict(theirs.attrs)
+    assert {name for name, _ in ours.arrays()} == set(arrays)
+    for name, value in arrays.items():
+        assert ours[name].metadata == theirs[name].metadata
+        np.testing.assert_array_equal(ours[name][...], value)
+        chunks = [sorted((tmp_path / who / name).glob("c/*")) for who in ("ours", "theirs")]
+        assert [file.read_bytes() for file in chunks[0]] == [file.read_bytes() for file in chunks[1]]
 
 
 @pytest.mark.parametrize("name", ["data", "indices", "indptr", "rows", "columns"])
