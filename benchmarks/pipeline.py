@@ -27,15 +27,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.data_set_graph import GRAPHS, Features, build_operator, features_of, options_of
+from benchmarks.data_set_graph import GRAPHS, Features, features_of, options_of
 from benchmarks.table import skipped
 from spectral_graph.config import KINDS, RunConfig
 from spectral_graph.data import open_dataset
 from spectral_graph.data.preprocess import crop_label
+from spectral_graph.embed import build_operator, leading_eigenvectors
 from spectral_graph.evaluate.segmentation import cluster_maps, evaluate_labels
 from spectral_graph.segment.kmeans import assign, fit_kmeans
 from spectral_graph.segment.rows import ArrayRows, NormalisedRows, WeightedColumns
-from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.stages.context import ImageTable
 from spectral_graph.stages.methods import diffusion_weights
 
@@ -84,21 +84,11 @@ class Steps:
 def ours(features: Features, config: RunConfig, steps: Steps) -> Found:
     """Return the eigenvectors of the merged operator."""
     with tempfile.TemporaryDirectory() as name:
-        operator = build_operator(features, config, Path(name), steps.done)
-        found, rounds = chebyshev(
-            operator,
-            Path(name) / "solve",
-            config.channels,
-            int(features.image_ptr[1]),
-            config.tol,
-            config.degree,
-            config.max_rounds,
-            config.seed,
-            lambda _: None,
-        )
-        vectors = found.view()[:, : config.channels].copy()
+        layers, work = features.for_embedding, Path(name)
+        operator = build_operator(layers, features.image_ptr, config, work, steps.done)
+        found = leading_eigenvectors(operator, config, work)
     steps.done("eigenvectors")
-    return vectors, rounds[-1].ritz[: config.channels]
+    return found.vectors, found.eigenvalues
 
 
 def concatenated(features: Features) -> torch.Tensor:

@@ -26,9 +26,10 @@ import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import eigsh, lobpcg
 
-from benchmarks.data_set_graph import GRAPHS, build_operator, features_of, options_of
+from benchmarks.data_set_graph import GRAPHS, features_of, options_of
 from benchmarks.graphs import of_scipy
 from spectral_graph.config import KINDS
+from spectral_graph.embed import build_operator
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.solve.chebyshev import chebyshev
@@ -81,7 +82,8 @@ def store_of(options: argparse.Namespace, folder: Path) -> GraphStore:
     """Return the operator that the options name; it is built in `folder` where there is none yet."""
     if options.features:
         config = options_of(options.graph).model_copy(update={"normalisation": options.normalisation})
-        build_operator(features_of(options.features, options.kind), config, folder)
+        features = features_of(options.features, options.kind)
+        build_operator(features.for_embedding, features.image_ptr, config, folder)
         return GraphStore.open(folder / "graph.zarr")
     if options.run:
         store = GraphStore.open(options.run / options.kind / "graph.zarr")

@@ -7,6 +7,7 @@
     graph = sg.GraphStore.open(run / "vv" / "graph.zarr")
     y = sg.merged_operator(graph, "symmetric") @ x
     bank = sg.Bank.open(run / "vv" / "ortho")
+    found = sg.spectral_embedding(features, 256, channels=20)  # features of your own, 256 an image
 
 Names are imported when they are first used, so that importing the package stays quick.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from spectral_graph.bank import Bank
     from spectral_graph.config import RunConfig, make_config
     from spectral_graph.data import open_dataset
+    from spectral_graph.embed import Embedding, spectral_embedding
     from spectral_graph.errors import SpectralGraphError
     from spectral_graph.features.model import load_model
     from spectral_graph.graph.affinity import build_affinity
@@ -36,6 +38,8 @@ _HOMES = {
     "RunConfig": "config",
     "make_config": "config",
     "open_dataset": "data",
+    "Embedding": "embed",
+    "spectral_embedding": "embed",
     "SpectralGraphError": "errors",
     "load_model": "features.model",
     "build_affinity": "graph.affinity",
@@ -53,6 +57,7 @@ __all__ = [
     "Bank",
     "Block",
     "BlockOperator",
+    "Embedding",
     "GraphStore",
     "RunConfig",
     "SpectralGraphError",
@@ -66,6 +71,7 @@ __all__ = [
     "merged_operator",
     "open_dataset",
     "run_pipeline",
+    "spectral_embedding",
 ]
 
 

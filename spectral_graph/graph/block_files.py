@@ -17,6 +17,8 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
+from spectral_graph.files import write_atomically
+
 _CRC_BYTES = 4
 
 
@@ -50,14 +52,14 @@ def write_block_files(
         chunk: elements of a chunk.
     """
     folder.mkdir(parents=True)
-    write_group(folder, attributes)
+    _describe(folder, _group(attributes))
     for name, array in arrays.items():
         _write_array(folder / name, array, max(1, min(chunk, len(array))))
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Make a folder a group."""
-    _describe(folder, {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"})
+    """Make a folder a group; others see all of its description or nothing."""
+    write_atomically(folder / "zarr.json", _json(_group(attributes)))
 
 
 def forget_block_files(folder: Path) -> None:
@@ -80,8 +82,16 @@ def _description(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _group(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
+
+
 def _describe(folder: Path, about: Mapping[str, Any]) -> None:
-    (folder / "zarr.json").write_text(json.dumps(about, indent=2, allow_nan=False))
+    (folder / "zarr.json").write_bytes(_json(about))
+
+
+def _json(about: Mapping[str, Any]) -> bytes:
+    return json.dumps(about, indent=2, allow_nan=False).encode()
 
 
 def _write_array(folder: Path, array: np.ndarray, step: int) -> None:
@@ -130,5 +140,8 @@ def _read_array(folder: Path) -> np.ndarray | None:
         content, crc = raw[:-_CRC_BYTES], raw[-_CRC_BYTES:].tobytes()
         if len(content) != step * out.itemsize or google_crc32c.value(content) != int.from_bytes(crc, "little"):
             raise ValueError(f"{file}: its checksum does not match")
-        out[start : start + step] = content.view(out.dtype)[: size - start]
+        part = content.view(out.dtype)[: size - start]
+        if len(part) == size:
+            return part
+        out[start : start + step] = part
     return out

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spectral_graph.files import remove
-from spectral_graph.graph.affinity import nearest
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import InterLists, LayerBuilder, plan_blocks
-from spectral_graph.graph.lists import Lists
-from spectral_graph.graph.neighbours import NeighbourLists, Rows, StoreRows, find_neighbours, is_complete, open_lists
+from spectral_graph.graph.layer_lists import LayerLists
+from spectral_graph.graph.neighbours import StoreRows
 from spectral_graph.graph.neighbours.find import HELD_BYTES
 from spectral_graph.graph.neighbours.rows import hold
 from spectral_graph.stages.graph_job import WORK, GraphJob
-
-SEARCH_FACTS = ("recall", "cells", "probed", "zero_rows")
 
 
 def build_dataset_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStore:
@@ -47,44 +41,30 @@ def build_dataset_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStor
         for index in sorted(set(range(blocks)) - set(missing)):
             job.count(layer, store.read(builder.name(index)))
         if missing:
-            tensors = job.tensors[:1] if job.same else job.tensors
-            # What is small enough is read once, for neighbours inside and outside the image.
-            sides = [hold(StoreRows(job.features, layer, tensor, job.table.slots), HELD_BYTES) for tensor in tensors]
-            inter, facts = _search(job, layer, sides, work / layer / "search")
+            lists = _layer_lists(job, layer)
+            inter, facts = _search(job, layer, lists, work / layer / "search")
             with job.context.reporter.track(
                 f"graph {job.kind} {layer}", blocks, "blocks", blocks - len(missing)
             ) as progress:
-                for block in builder.build(partial(_intra, job, layer, sides), inter, facts):
+                for block in builder.build(lists.inside, inter, facts):
                     job.count(layer, block)
                     progress.advance()
             remove(work / layer)
     return store
 
 
-def _intra(job: GraphJob, layer: str, sides: Sequence[Rows], start: int, stop: int) -> Lists:
-    """Return the neighbour lists inside their image of the nodes of the images start to stop."""
-    nodes = slice(start * job.table.nodes_per_image, stop * job.table.nodes_per_image)
-    parts = [torch.from_numpy(side.read(nodes)) for side in sides]
-    query, key = parts[0], None if job.same else parts[1]
-    image_ptr = torch.from_numpy(job.image_ptr(stop - start))
-    counts = (job.selection.candidates[0], 0)
-    return nearest(query, key, image_ptr, counts, job.selection.threshold, *job.means(layer))
+def _layer_lists(job: GraphJob, layer: str) -> LayerLists:
+    tensors = job.tensors[:1] if job.same else job.tensors
+    # What is small enough is read once, for neighbours inside and outside the image.
+    sides = [hold(StoreRows(job.features, layer, tensor, job.table.slots), HELD_BYTES) for tensor in tensors]
+    query_mean, key_mean = (None if mean is None else mean.numpy() for mean in job.means(layer))
+    image_ptr = job.image_ptr(len(job.table.images))
+    return LayerLists(sides[0], None if job.same else sides[1], (query_mean, key_mean), image_ptr, job.selection)
 
 
-def _search(job: GraphJob, layer: str, sides: Sequence[Rows], work: Path) -> tuple[InterLists | None, dict[str, Any]]:
-    """Return the neighbours in other images and facts about their search; None where none are wanted."""
-    config, selection, images = job.config, job.selection, len(job.table.images)
-    image_ptr = job.image_ptr(images)
-    sizes = image_ptr[1:] - image_ptr[:-1]
-    selection.require_room(sizes, "the data set", "")
-    others = int(sizes.sum() - sizes.max())
-    count = min(selection.candidates[1], others)
-    if count == 0:
-        return None, {"recall": 1.0}
-    if is_complete(work):  # only the blocks were not
-        lists = open_lists(work)
-        return lists, _search_facts(lists)
-    means = [None if mean is None else mean.numpy() for mean in job.means(layer)]
+def _search(job: GraphJob, layer: str, lists: LayerLists, work: Path) -> tuple[InterLists | None, dict[str, Any]]:
+    """Return the neighbours in other images and facts about their search, and show how far it is."""
+    config = job.config
     with job.context.reporter.track(f"search {job.kind} {layer}", job.table.nodes, "nodes") as progress:
         shown = [0]
 
@@ -93,23 +73,4 @@ def _search(job: GraphJob, layer: str, sides: Sequence[Rows], work: Path) -> tup
             progress.advance(at - shown[0])
             shown[0] = at
 
-        lists = find_neighbours(
-            sides[0],
-            None if job.same else sides[1],
-            image_ptr,
-            count,
-            method=config.neighbours,
-            recall=config.recall,
-            threshold=selection.threshold,
-            query_mean=means[0],
-            key_mean=None if job.same else means[1],
-            work=work,
-            seed=config.seed,
-            on_progress=show,
-        )
-    return lists, _search_facts(lists)
-
-
-def _search_facts(lists: NeighbourLists) -> dict[str, Any]:
-    """Return what is stored with the graph; times are not, so that equal runs have equal files."""
-    return {name: lists.facts[name] for name in SEARCH_FACTS if name in lists.facts}
+        return lists.outside(config.neighbours, config.recall, work, config.seed, show)

@@ -180,7 +180,7 @@ def test_a_finished_search_is_not_repeated(dataset_options, tmp_path, monkeypatc
         calls.append(kwargs["work"])
         return original(*args, **kwargs)
 
-    monkeypatch.setattr("spectral_graph.stages.graph_dataset.find_neighbours", counted)
+    monkeypatch.setattr("spectral_graph.graph.layer_lists.find_neighbours", counted)
     write = GraphStore.write
     monkeypatch.setattr(GraphStore, "write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
