@@ -20,6 +20,7 @@ import torch
 
 from spectral_graph.config import RunConfig, make_config
 from spectral_graph.errors import FeatureError
+from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
 from spectral_graph.graph.hubs import Hubs
@@ -92,8 +93,8 @@ def spectral_embedding(
             (queries, keys); or a list of such, one a layer, over the same N nodes.
         images: to which image a node belongs: nodes of each image, or (images + 1,) the first node of each and N.
             Without it nodes have no images, and each gets c_intra + c_inter neighbours anywhere.
-        scratch: folder for temporary files, which take about 100 bytes a node, neighbour and layer; by default that
-            of the system. They are removed at the end.
+        scratch: folder for temporary files, by default that of the system; they are removed at the end. Three layers
+            of 72,013 nodes with 20 neighbours took 83 MB; vectors of more than 128 MB a layer are copied there, too.
         options: of graph and solver, by their names in `RunConfig`, with its defaults: channels, c_intra, c_inter,
             threshold, sharpen, hubs, centre, recall, normalisation, tol, seed, ...
 
@@ -170,6 +171,7 @@ def build_operator(
         builder = LayerBuilder(store, name, image_ptr, bounds, selection, len(rows) == 1, work / name / "lists")
         for _ in builder.build(lists.inside, inter, facts):
             pass
+        remove(work / name)
         done("neighbours inside images, symmetrise, balance, store")
     for _ in write_merged(store, names, [f"{index:06d}" for index in range(len(bounds) - 1)], config.normalisation):
         pass
