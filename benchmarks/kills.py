@@ -1,11 +1,13 @@
 """Is the result of a run that was killed many times that of one that never was?
 
-    python -m benchmarks.kills [--kills 60] [--scope dataset] [--solver chebyshev] [--seed 0] [--json FILE]
+    python -m benchmarks.kills [--kills 60] [--options "--scope batch --solver adam"] [--seed 0] [--json FILE]
+    python -m benchmarks.kills --image [--kills 60] [--options "--solver adam"] [--seed 0] [--json FILE]
 
 Runs the whole way on photos of the built-in sample, once in peace; then again in a new folder, killed with SIGKILL at
 random instants and begun anew by the same command, until it completes; then in another folder, until there were enough
 kills. All stages get their share of them, each at an instant drawn uniformly over the length that the stage had in
-peace. Every completed run is compared byte for byte with the one in peace. Needs Linux (/proc).
+peace. Every completed run is compared byte for byte with the one in peace. With --image the run is that of
+`spectral-graph image`, photo by photo. Needs Linux (/proc).
 """
 
 from __future__ import annotations
@@ -14,27 +16,40 @@ import argparse
 import contextlib
 import json
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from spectral_graph.data.sample import SAMPLE_FOLDER
+
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment")
 ARTEFACTS = {
-    "X_ortho": ("vv/ortho/X.*", "vv/ortho/images.*", "qk/ortho/X.*", "qk/ortho/images.*"),
-    "graph": ("vv/graph.zarr/**/*", "qk/graph.zarr/**/*"),
+    "X_ortho": ("??/ortho/X.*", "??/ortho/images.*"),
+    "bank": ("??/bank/X.*", "??/bank/images.*"),
+    "graph": ("??/graph.zarr/**/*",),
     "regions": ("regions.zarr/**/*",),
     "metrics": ("metrics.json",),
 }
+PHOTOS = "image"
+"""The only stage of `spectral-graph image`."""
+PHOTO_ARTEFACTS = {
+    "pictures": ("*/*.png",),
+    "arrays": ("*/result.npz",),
+    "records": ("*/result.json", "image.json"),
+}
 AIMS_PER_STAGE = 2
 """Kills that a stage gets in one run directory, at most."""
+AIMS_AT_PHOTOS = 5
 # A run of some 20 s in which every stage has several units of work.
 OPTIONS = {
     "dataset": "coco",
@@ -50,11 +65,37 @@ OPTIONS = {
 }
 
 
-def command(options: argparse.Namespace, out: Path) -> list[str]:
-    """Return the command that begins a run and goes on with it."""
-    chosen = {**OPTIONS, "scope": options.scope, "solver": options.solver, "out": str(out)}
+IMAGE_OPTIONS = {"size": "224", "batch": "3", "kmeans-init": "1"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is killed.
+
+    Attributes:
+        line: the command that begins it and goes on with it, without the folder.
+        stages: that are aimed at.
+        artefacts: patterns of the files that are compared, by what they hold.
+    """
+
+    line: tuple[str, ...]
+    stages: tuple[str, ...]
+    artefacts: dict[str, tuple[str, ...]]
+
+    def command(self, out: Path) -> list[str]:
+        """Return the command for a folder."""
+        return [*self.line, "--out", str(out)]
+
+
+def work_of(options: argparse.Namespace) -> Work:
+    """Return what the command line asks to kill; later options of a command stand before earlier ones."""
+    chosen, more = IMAGE_OPTIONS if options.image else OPTIONS, shlex.split(options.options)
     flags = [part for name, value in chosen.items() for part in (f"--{name}", value)]
-    return [sys.executable, "-m", "spectral_graph.build", *flags, "--quiet"]
+    if options.image:
+        photos = [str(path) for path in sorted((SAMPLE_FOLDER / "images").iterdir())[: options.photos]]
+        line = (sys.executable, "-m", "spectral_graph.cli", "image", *photos, *flags, "--quiet", *more)
+        return Work(line, (PHOTOS,), PHOTO_ARTEFACTS)
+    return Work((sys.executable, "-m", "spectral_graph.build", *flags, "--quiet", *more), STAGES, ARTEFACTS)
 
 
 def states(out: Path) -> dict[str, Any]:
@@ -67,7 +108,9 @@ def states(out: Path) -> dict[str, Any]:
 
 
 def running(out: Path) -> str | None:
-    """Return the stage that has begun and is not complete."""
+    """Return the stage that has begun and is not complete; photos are worked on as soon as image.json is there."""
+    if (out / "image.json").exists():
+        return PHOTOS
     return next((name for name, record in states(out).items() if record["state"] == "running"), None)
 
 
@@ -108,13 +151,25 @@ def contents(run: Path, patterns: Sequence[str]) -> dict[str, bytes]:
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in found}
 
 
-def compare(run: Path, reference: Path) -> None:
+def compare(run: Path, reference: Path, artefacts: dict[str, tuple[str, ...]] = ARTEFACTS) -> None:
     """End the program unless both runs hold the same files with the same bytes."""
-    for name, patterns in ARTEFACTS.items():
+    for name, patterns in artefacts.items():
         ours, theirs = contents(run, patterns), contents(reference, patterns)
         wrong = sorted(path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path))
         if wrong or not theirs:
             raise SystemExit(f"{name} of {run} differs from the run in peace: {wrong[:5] or 'there is nothing'}")
+
+
+def in_peace(work: Work, out: Path) -> dict[str, float]:
+    """Run without a kill; return the seconds of each stage."""
+    process = subprocess.Popen(work.command(out))
+    wait_for(process, out, work.stages[0])
+    began = time.perf_counter()
+    if process.wait() != 0:
+        raise SystemExit(f"the run {out} ended with exit code {process.returncode}")
+    seconds = time.perf_counter() - began
+    compare(out, out, work.artefacts)
+    return {name: states(out)[name]["seconds"] if states(out) else seconds for name in work.stages}
 
 
 def campaign(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -124,52 +179,50 @@ def campaign(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         options: of the command line.
         folder: for the runs.
     """
-    generator = random.Random(options.seed)
-    reference = folder / "peace"
-    subprocess.run(command(options, reference), check=True)
-    lengths = {name: states(reference)[name]["seconds"] for name in STAGES}
-    compare(reference, reference)
+    generator, work, reference = random.Random(options.seed), work_of(options), folder / "peace"
+    seconds = in_peace(work, reference)
+    lengths = dict(seconds)
     kills: Counter[str] = Counter()
-    runs = 0
+    share, runs = options.kills / len(work.stages), 0
     while kills.total() < options.kills:
         runs += 1
         out = folder / f"killed{runs}"
-        line = command(options, out)
-        for stage in (name for name in STAGES for _ in range(AIMS_PER_STAGE)):
+        line = work.command(out)
+        aims = AIMS_PER_STAGE if len(work.stages) > 1 else AIMS_AT_PHOTOS
+        for stage in (name for name in work.stages for _ in range(aims)):
             complete = states(out).get(stage, {}).get("state") == "complete"
-            if complete or kills[stage] >= options.kills / len(STAGES) or kills.total() >= options.kills:
+            if complete or kills[stage] >= share or kills.total() >= options.kills:
                 continue
             met = kill_once(line, out, stage, generator.uniform(0, lengths[stage]))
             if met is None:
+                lengths[stage] /= 2  # the run in peace was slower
                 break
             kills[met] += 1
             print(f"kill {kills.total()}: {met}, in run {runs}", flush=True)
         subprocess.run(line, check=True)
-        compare(out, reference)
-    return {"kills": dict(kills), "runs": runs, "seconds": lengths}
+        compare(out, reference, work.artefacts)
+    return {"kills": dict(kills), "runs": runs, "seconds": seconds}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison and print how many kills each stage met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
-    parser.add_argument("--scope", choices=("batch", "dataset"), default="dataset")
-    parser.add_argument("--solver", choices=("chebyshev", "adam"), default="chebyshev")
+    parser.add_argument("--options", default="", help="of the run, in quotes; they replace those of this benchmark")
+    parser.add_argument("--image", action="store_true", help="photo by photo (spectral-graph image)")
+    parser.add_argument("--photos", type=int, default=8, help="with --image: how many")
     parser.add_argument("--seed", type=int, default=0, help="of the stages and instants")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args(arguments)
-    if options.scope == "dataset" and options.solver == "adam":
-        parser.error("--solver adam needs --scope batch")
     with tempfile.TemporaryDirectory() as folder:
         figures = campaign(options, Path(folder).resolve())
+    compared = PHOTO_ARTEFACTS if options.image else ARTEFACTS
     table = Table("stage", "seconds in peace", "kills")
-    for name in (*STAGES, *(figures["kills"].keys() - set(STAGES))):
+    for name in dict.fromkeys((*figures["seconds"], *figures["kills"])):
         seconds = figures["seconds"].get(name)
         table.add_row(name, "" if seconds is None else f"{seconds:.2f}", str(figures["kills"].get(name, 0)))
     Console().print(table)
-    print(
-        f"{sum(figures['kills'].values())} kills over {figures['runs']} runs; {', '.join(ARTEFACTS)} of every run are"
-    )
+    print(f"{sum(figures['kills'].values())} kills over {figures['runs']} runs; {', '.join(compared)} of every run are")
     print("byte for byte those of the run in peace")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

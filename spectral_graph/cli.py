@@ -7,8 +7,11 @@ nothing is defined twice.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import signal
 import sys
+import threading
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,11 +29,15 @@ from spectral_graph.remote.url import is_url, place, work_folder
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph") -> int:
-    """Run the command line and return the exit code: 0 done, 2 a worded error, 130 stopped by the user."""
+    """Run the command line and return the exit code.
+
+    0 done, 2 a worded error, 130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser(program)
     options = parser.parse_args(given)
     try:
+        _let_terminate()
         # Of several processes one speaks.
         reporter = Reporter(quiet=getattr(options, "quiet", False) or process_number() > 0)
         if options.command == "info":
@@ -53,10 +60,24 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror or error}; the same command goes on once this is mended", file=sys.stderr)  # noqa: T201
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     return 0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+def _let_terminate() -> None:
+    """End at SIGTERM as at Ctrl-C; processes of torchrun leave it to torchrun."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    if "WORLD_SIZE" not in os.environ and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 def _info(options: argparse.Namespace, parser: argparse.ArgumentParser, reporter: Reporter) -> str:

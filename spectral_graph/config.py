@@ -5,16 +5,20 @@ This is the only place where options are defined: the command line, the checks, 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from spectral_graph.errors import ConfigError
 from spectral_graph.remote.url import is_url
 
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "report")
 KINDS = ("vv", "qk", "kk")
+
+PLACE = frozenset({"device"})
+"""Options that say only where something is computed: what was begun may go on with other values."""
 
 Kind = Literal["vv", "qk", "kk"]
 
@@ -23,15 +27,24 @@ def _list(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _device(value: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", value):
+        raise ValueError("there is no such device; give cpu, cuda or cuda:N")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_device)]
+
+
 def option(stage: str, default: Any, text: str, **limits: Any) -> Any:
     """Declare an option: `stage` is the first stage whose result it changes."""
     return Field(default, description=text, json_schema_extra={"stage": stage}, **limits)
 
 
 class RunConfig(BaseModel):
-    """All options that change the result of a run."""
+    """All options of a run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     dataset: Literal["coco", "cocostuff", "cityscapes", "voc", "camvid", "folder"] = option(
         "extract", "coco", "data set"
@@ -74,6 +87,11 @@ class RunConfig(BaseModel):
     image_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = option(
         "extract", "auto", "images in one forward pass; auto: as many as take 1 GiB of activations, 32 at most"
     )
+    device: Device = option(
+        "extract",
+        "cpu",
+        "where the model runs: cpu, cuda or cuda:N; no other stage uses it; a run may go on with another",
+    )
 
     scope: Literal["batch", "dataset"] = option(
         "graph",
@@ -111,7 +129,7 @@ class RunConfig(BaseModel):
     hub_cap: float = option(
         "graph", 3.0, "hubs cap: how many times c-intra + c-inter nodes at most may have chosen a node", gt=0
     )
-    seed: int = option("graph", 0, "seed of mini-batches and solver", ge=0)
+    seed: int = option("graph", 0, "seed of mini-batches and solver", ge=0, lt=2**31)
 
     solver: Literal["chebyshev", "adam"] = option(
         "solve", "chebyshev", "chebyshev: exact eigenvectors; adam: Eqn. 4 of the paper"
@@ -162,7 +180,7 @@ class RunConfig(BaseModel):
         gt=0,
         le=1,
     )
-    kmeans_seeds: Annotated[tuple[int, ...], BeforeValidator(_list)] = option(
+    kmeans_seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_list)] = option(
         "segment", (0, 1, 2), "K-means seeds; scores are their mean", min_length=1
     )
     kmeans_init: int = option("segment", 4, "K-means restarts a seed", ge=1)
@@ -177,6 +195,8 @@ class RunConfig(BaseModel):
     @field_validator("root", "weights", "warm_start", mode="before")
     @classmethod
     def _local(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("the name is empty; name a folder or file, or leave the option out")
         if isinstance(value, str) and is_url(value):
             raise ValueError("this is a URL, and only runs are kept behind URLs; copy it to a local disk and name that")
         return value

@@ -36,6 +36,10 @@ class WeightsError(SpectralGraphError, FileNotFoundError):
     """Pre-trained weights are missing, damaged or out of reach."""
 
 
+class DeviceMemoryError(SpectralGraphError, MemoryError):
+    """A GPU has too little memory for what it shall compute."""
+
+
 class FeatureError(SpectralGraphError, ValueError):
     """Features hold values that no graph can be built from (NaN, infinity) or have the wrong shape."""
 

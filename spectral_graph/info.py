@@ -51,7 +51,8 @@ def _images(table: ImageTable, config: dict[str, Any]) -> list[str]:
     return [
         f"images: {len(table.images)} of {config['dataset']}, {len(table.skipped)} skipped, grid {h} x {w}, "
         f"{table.nodes} nodes",
-        f"model: {table.model['name']}, layers {', '.join(table.layers)}",
+        f"model: {table.model['name']}, layers {', '.join(table.layers)}"
+        + (f", on {table.model['device']}" if "device" in table.model else ""),
     ]
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from spectral_graph.config import STAGES, RunConfig
 from spectral_graph.data import open_dataset
-from spectral_graph.distributed.join import join_world
+from spectral_graph.distributed.join import join_world, process_of_machine
 from spectral_graph.distributed.world import World
+from spectral_graph.errors import ConfigError
 from spectral_graph.files import disk_full_in_words
 from spectral_graph.progress import Reporter
-from spectral_graph.run import RunDirectory
+from spectral_graph.run import RunDirectory, read_manifest
 from spectral_graph.stages.context import Context
 
 SHARED = ("extract", "graph", "solve", "orthogonalise")
@@ -36,6 +37,16 @@ def _stage(name: str) -> Callable[[Context], None]:
     else:
         from spectral_graph.stages.report import report as function
     return function
+
+
+def _check_device(config: RunConfig, out: Path, force: str | None) -> None:
+    """Refuse a device that is not there before anything is written; a finished stage needs none."""
+    begun = (out / "run.json").exists() and force != "extract"
+    if config.device == "cpu" or (begun and read_manifest(out)["stages"]["extract"]["state"] == "complete"):
+        return
+    from spectral_graph.features.device import find_device
+
+    find_device(config.device, process_of_machine())
 
 
 def run_pipeline(
@@ -92,12 +103,16 @@ def _run_stages(
     dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels)
     for note in dataset.notes:
         reporter.note(note)
+    _check_device(config, out, force)
     with RunDirectory(out, world) as run:
         run.open(config, preset, dataset.fingerprint() if world.leads else "", force)
         if command:
             run.manifest["command"] = command
         run.manifest["given"] = config.model_dump(mode="json") if given is None else dict(given)
         run.save()
+        missing = config.warm_start is not None and not config.warm_start.is_dir()
+        if missing and not run.complete("solve") and until not in ("extract", "graph"):
+            raise ConfigError(f"--warm-start {config.warm_start}: there is no such folder; name an earlier run")
         context = Context(config, run, dataset, reporter, world)
         for name in STAGES[: STAGES.index(until) + 1]:
             if run.complete(name):

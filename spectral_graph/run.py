@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 
 from spectral_graph import __version__
-from spectral_graph.config import STAGES, RunConfig, flag, stage_of
+from spectral_graph.config import PLACE, STAGES, RunConfig, flag, stage_of
 from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import ConfigError, FormatError, RunBusyError, StaleRunError
 from spectral_graph.files import read_json, remove, write_json
 from spectral_graph.memory import peak_bytes, reset_peak
 
 FORMAT = 1
+FORGETTING = "forgetting"
+"""Entry of run.json while the results of a stage, and of those after it, are being removed: the stage."""
 RECORDED_PACKAGES = ("torch", "timm", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "zarr", "pillow")
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
@@ -60,6 +62,8 @@ class RunDirectory:
             return self
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"--out {self.path}: this is a file; name a folder")
+        if self.path.is_symlink() and not self.path.exists():
+            raise ConfigError(f"--out {self.path}: this link leads nowhere; remove it, or name another folder")
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
         try:
@@ -88,23 +92,44 @@ class RunDirectory:
 
         Raises:
             StaleRunError: the run was made with other options or other input; the message says which.
+            ConfigError: the processes do not all see this folder.
         """
+        self._require_shared()
         if self._world.leads:
             self._take_up(config, preset, fingerprint, force)
         self._world.barrier()
         if not self._world.leads:
             self.manifest = read_manifest(self.path)
 
+    def _require_shared(self) -> None:
+        """Refuse, in all processes, a folder of this path that is another one in some of them."""
+        if self._world.size == 1:
+            return
+        mark = np.frombuffer(os.urandom(8), np.int64)
+        if self._lock is not None:
+            os.pwrite(self._lock, mark.tobytes(), 0)
+            os.fsync(self._lock)
+        mark = self._world.from_leader(mark)
+        lock = self.path / ".lock"
+        sees = lock.is_file() and lock.read_bytes() == mark.tobytes()
+        blind = [rank for rank, seen in enumerate(self._world.gather(np.array([sees], np.int64))) if not seen[0]]
+        if blind:
+            raise ConfigError(
+                f"process {blind[0]} does not see the folder {self.path} that process 0 works in; name one that all "
+                "machines mount under the same path, with --out, or with --work where --out is a URL"
+            )
+
     def _take_up(self, config: RunConfig, preset: str, fingerprint: str, force: str | None) -> None:
         if not (self.path / "run.json").exists():
-            strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock")
-            if strangers:
+            if found := strangers(self.path):
                 raise StaleRunError(
-                    f"{self.path} is not empty and holds no run (found {strangers[0]}); name another folder with --out"
+                    f"{self.path} is not empty and holds no run (found {found[0]}); name another folder with --out"
                 )
             self.manifest = {"format": FORMAT, "stages": {name: {"state": "open"} for name in STAGES}}
         else:
             self.manifest = read_manifest(self.path)
+            if FORGETTING in self.manifest:
+                self.forget(self.manifest[FORGETTING])
             self._refuse_changes(config, fingerprint, force)
         if force is not None:
             self.forget(force)
@@ -115,6 +140,7 @@ class RunDirectory:
             config=config.model_dump(mode="json"),
             fingerprint=fingerprint,
         )
+        self.manifest.setdefault("given", self.manifest["config"])  # until the caller notes what was given
         self.manifest.setdefault("created", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         self.save()
 
@@ -127,6 +153,8 @@ class RunDirectory:
         old, new = self.manifest["config"], config.model_dump(mode="json")
         for name, value in new.items():
             stage = stage_of(name)
+            if name in PLACE:
+                continue
             if old.get(name) != value and STAGES.index(stage) <= last and STAGES.index(stage) < redone:
                 raise StaleRunError(
                     f"{flag(name)} is {_show(value)}, but {self.path} was made with {_show(old.get(name))}; "
@@ -139,14 +167,20 @@ class RunDirectory:
             )
 
     def forget(self, stage: str) -> None:
-        """Remove the results of `stage` and of all stages after it."""
+        """Remove the results of `stage` and of all stages after it; whoever opens the run next finishes it.
+
+        Otherwise files that a kill left would be taken for those of other options.
+        """
         for name in STAGES[STAGES.index(stage) :]:
             self.manifest["stages"][name] = {"state": "open"}
+        self.manifest[FORGETTING] = stage
         self.save()
         for name in reversed(STAGES[STAGES.index(stage) :]):
             for pattern in OUTPUTS[name]:
                 for kind in ("vv", "qk", "kk") if "{kind}" in pattern else ("",):
                     remove(self.path / pattern.format(kind=kind))
+        del self.manifest[FORGETTING]
+        self.save()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
@@ -186,6 +220,12 @@ class RunDirectory:
         return self.path / kind
 
 
+def strangers(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder and is neither its lock nor what a killed process left unfinished."""
+    ours = (".lock", ".partial")
+    return sorted(p.name for p in folder.iterdir() if not (p.name.startswith(".") and p.name.endswith(ours)))
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read run.json of a run directory.
 
@@ -195,9 +235,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not (path / "run.json").is_file():
         raise FormatError(f"{path} holds no run (no run.json); make one with: spectral-graph build --out {path}")
     manifest: dict[str, Any] = read_json(path / "run.json")
+    if not isinstance(manifest, dict):
+        raise FormatError(f"{path}/run.json is damaged (it is no JSON object); compute the run anew in another folder")
     if manifest.get("format") != FORMAT:
         raise FormatError(
             f"{path}/run.json has format {manifest.get('format')!r}, this version reads {FORMAT}; "
+            "compute the run anew in another folder"
+        )
+    records = manifest.get("stages")
+    untold = [name for name in STAGES if not isinstance(records, dict) or "state" not in records.get(name, {})]
+    if untold:
+        raise FormatError(
+            f"{path}/run.json is damaged (it does not tell of stage {untold[0]}); "
             "compute the run anew in another folder"
         )
     return manifest

@@ -19,6 +19,12 @@ def process_number(environment: Mapping[str, str] = os.environ) -> int:
     return int(rank) if _size(environment) > 1 and rank.isdigit() else 0
 
 
+def process_of_machine(environment: Mapping[str, str] = os.environ) -> int:
+    """Return the number that `torchrun` gave this process among those of its machine, 0 without `torchrun`."""
+    number = environment.get("LOCAL_RANK", "")
+    return int(number) if _size(environment) > 1 and number.isdigit() else 0
+
+
 @contextmanager
 def join_world(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     """Join the processes that `torchrun` started, or be alone; an error inside is named by the process that met it.

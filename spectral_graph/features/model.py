@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -67,6 +67,11 @@ class Extraction:
     final: Tensor
     grid: tuple[int, int]
     grids: dict[str, tuple[int, int]]
+
+    def cpu(self) -> Extraction:
+        """Return the features in the CPU's memory, without a copy where they lie there."""
+        layers = {layer: {name: tensor.cpu() for name, tensor in found.items()} for layer, found in self.layers.items()}
+        return replace(self, layers=layers, final=self.final.cpu())
 
 
 class VisionModel(Protocol):

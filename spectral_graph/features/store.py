@@ -191,6 +191,10 @@ class FeatureStore:
                 raise FormatError(
                     f"{self.path}/{key}, image slot {slot}: damaged chunk ({error}); recompute with --force extract"
                 ) from None
+            if np.isnan(out[row]).any():
+                raise FormatError(
+                    f"{self.path}/{key}, image slot {slot}: its chunk is missing; recompute with --force extract"
+                )
         return out
 
 
@@ -199,8 +203,9 @@ def _of(group: zarr.Group, key: str) -> Any:
 
 
 def _array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    # What is stored is finite: NaN says that an image was not written, or that its file is gone.
     group.create_array(
-        name, shape=shape, chunks=(1, *shape[1:]), dtype=dtype, compressors=[Crc32cCodec()], fill_value=0
+        name, shape=shape, chunks=(1, *shape[1:]), dtype=dtype, compressors=[Crc32cCodec()], fill_value=np.nan
     )
 
 

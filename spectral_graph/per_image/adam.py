@@ -60,8 +60,8 @@ class HeadGraphs:
     def of(
         cls, extraction: Extraction, row: int, layers: Sequence[LayerInfo], normalisation: Normalisation
     ) -> HeadGraphs:
-        """Build the graphs of the photo at `row` of an extraction."""
-        graphs = ((grid, head_graph(q, k, normalisation)) for grid, q, k in heads_of(extraction, row, layers))
+        """Build the graphs of the photo at `row` of an extraction where its features lie, and keep them on the CPU."""
+        graphs = ((grid, head_graph(q, k, normalisation).cpu()) for grid, q, k in heads_of(extraction, row, layers))
         return cls.stack(graphs, extraction.grid)
 
     @classmethod

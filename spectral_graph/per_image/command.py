@@ -13,6 +13,7 @@ from PIL import Image
 from spectral_graph.data.images import read_image
 from spectral_graph.data.preprocess import Preprocess
 from spectral_graph.errors import DataError, FeatureError, ImageError
+from spectral_graph.features.device import describe_device, find_device
 from spectral_graph.per_image.analysis import analyse
 from spectral_graph.per_image.forward import PhotoSolver
 from spectral_graph.per_image.listing import list_photos
@@ -56,6 +57,7 @@ def run_images(
         SpectralGraphError: a photo's path, the model or an option cannot be used.
     """
     reporter = reporter or Reporter()
+    find_device(config.device)
     photos = list_photos(places)
     skipped: list[tuple[str, str]] = []
 
@@ -128,7 +130,7 @@ def _solve(
     pixels = np.stack([shape(image, size).pixels for _, image in loaded])
     batch = solver.begin(pixels, [photo.sha256 for photo, _ in loaded])
     about = {
-        "model": {"name": solver.model.name, **asdict(solver.model.weights)},
+        "model": {"name": solver.model.name, **asdict(solver.model.weights), "device": describe_device(solver.device)},
         "layers": [layer.name for layer in solver.layers],
     }
     for row, (photo, image) in enumerate(loaded):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from spectral_graph.data.preprocess import network_size
+from spectral_graph.features.device import find_device, memory_in_words
 from spectral_graph.features.diffusion import DiffusionFeatures
 from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, load_model
 from spectral_graph.features.noise import Noise
@@ -20,6 +22,8 @@ from spectral_graph.per_image.operator import MergedAttention
 from spectral_graph.per_image.options import ImageConfig
 
 _TENSORS = ("q", "k")
+_SMALLER = "lower --size, with --force"
+_SMALLER_MODEL = "choose a smaller --model or --dtype float16, with --force"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,7 @@ class PhotoSolver:
         config: the options.
 
     Attributes:
+        device: where the model runs.
         model: the model.
         layers: the layers that are used.
         noisy: whether the model sees noise, another one in each pass.
@@ -52,18 +57,22 @@ class PhotoSolver:
     Raises:
         ModelError: the model or a layer does not exist.
         WeightsError: the weights are missing.
-        ConfigError: a timestep that the model does not have.
+        ConfigError: a timestep that the model does not have, or a device that is not there.
+        DeviceMemoryError: the model does not fit the device.
     """
 
     def __init__(self, config: ImageConfig) -> None:
         self.config = config
-        self.model: VisionModel = load_model(
-            config.model,
-            config.weights,
-            dtype=getattr(torch, config.dtype),
-            noise=Noise.parse(config.timesteps, config.seed),
-            prompt=config.prompt,
-        )
+        self.device = find_device(config.device)
+        with memory_in_words(self.device, f"the model {config.model}", _SMALLER_MODEL):
+            self.model: VisionModel = load_model(
+                config.model,
+                config.weights,
+                device=self.device,
+                dtype=getattr(torch, config.dtype),
+                noise=Noise.parse(config.timesteps, config.seed),
+                prompt=config.prompt,
+            )
         self.layers: tuple[LayerInfo, ...] = self.model.select_layers(config.layers)
         self.noisy = isinstance(self.model, DiffusionFeatures)
         self.passes = config.passes if self.noisy else 1
@@ -74,15 +83,25 @@ class PhotoSolver:
         return network_size((max(1, round(height * scale)), max(1, round(width * scale))), self.model.patch)
 
     def extract(self, pixels: np.ndarray, names: Sequence[str], draw: int) -> Extraction:
-        """Return q and k of the layers.
+        """Return q and k of the layers, on the device.
 
         Args:
             pixels: (B, H, W, 3) uint8.
             names: of the photos; noise is drawn from them.
             draw: number of the draw.
+
+        Raises:
+            DeviceMemoryError: the photos do not fit the device together.
         """
         ids = [f"{name}/{draw}" for name in names]
-        return self.model.extract(torch.from_numpy(pixels), self.layers, _TENSORS, ids)
+        count, height, width = pixels.shape[:3]
+        cure = f"give fewer at a time with --batch {count // 2} --force" if count > 1 else _SMALLER
+        with self.memory_for(f"{count} photo{'s' * (count > 1)} of {height} x {width} pixels in one pass", cure):
+            return self.model.extract(torch.from_numpy(pixels), self.layers, _TENSORS, ids)
+
+    def memory_for(self, what: str, cure: str) -> AbstractContextManager[None]:
+        """Return a context that says in words that the device has too little memory for `what`."""
+        return memory_in_words(self.device, what, cure)
 
     def begin(self, pixels: np.ndarray, names: Sequence[str]) -> PhotoBatch:
         """Run the model once on photos of one shape.
@@ -106,24 +125,28 @@ class PhotoBatch:
     def __init__(self, solver: PhotoSolver, pixels: np.ndarray, names: Sequence[str]) -> None:
         self._solver, self._pixels, self._names = solver, pixels, names
         self._first = solver.extract(pixels, names, 0)
+        self._nodes = math.prod(self._first.grid)
 
     def operator(self, row: int) -> MergedAttention:
         """Return the operator of one photo, the mean over all draws of noise.
 
         Raises:
             FeatureError: the model gave NaN or infinity.
+            DeviceMemoryError: it does not fit the device.
         """
         solver = self._solver
         merged = MergedAttention(self._first.grid, solver.config.normalisation)
         for draw in range(solver.passes):
             extraction, place = (self._first, row) if draw == 0 else (self._again(row, draw), 0)
-            merged.add(extraction, place, solver.layers)
+            with solver.memory_for(f"the attention of {self._nodes} nodes", _SMALLER):
+                merged.add(extraction, place, solver.layers)
         return merged
 
     def graphs(self, row: int, draw: int) -> HeadGraphs:
         """Return every head of one photo as a graph of its own, under one draw of noise."""
         extraction, place = (self._first, row) if draw == 0 else (self._again(row, draw), 0)
-        return HeadGraphs.of(extraction, place, self._solver.layers, self._solver.config.normalisation)
+        with self._solver.memory_for(f"the attention of {self._nodes} nodes", _SMALLER):
+            return HeadGraphs.of(extraction, place, self._solver.layers, self._solver.config.normalisation)
 
     def solve(self, row: int) -> Solved:
         """Solve one photo.

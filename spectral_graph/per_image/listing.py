@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def list_photos(places: Sequence[Path]) -> list[tuple[str, Path]]:
             raise MissingDataError(f"{place}: there is no such photo or folder; correct the path")
     names, seen, photos = FileNames(), set(), []
     for record in records:
-        path = record.image.resolve()
+        path = Path(os.path.realpath(record.image))  # a loop of links is met by whoever opens it
         if path not in seen:
             seen.add(path)
             photos.append((names.stem(record.id), path))

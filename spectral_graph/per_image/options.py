@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from spectral_graph.config import checked
+from spectral_graph.config import Device, checked
 from spectral_graph.errors import ConfigError
 
 
 class ImageConfig(BaseModel):
-    """All options that change the result of a photo."""
+    """All options of a photo's analysis; all but `config.PLACE` change the result."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(
         "focus_vits14",
@@ -33,6 +33,9 @@ class ImageConfig(BaseModel):
     prompt: str = Field("", description="diffusion models: text that the model is told; none by default")
     passes: int = Field(20, description="diffusion models: draws of noise that the operator is the mean of", ge=1)
     batch: int = Field(4, description="photos in one forward pass, where neighbours in the list have one shape", ge=1)
+    device: Device = Field(
+        "cpu", description="where model and operator are computed: cpu, cuda or cuda:N; the solver runs on the CPU"
+    )
 
     normalisation: Literal["symmetric", "random_walk"] = Field(
         "symmetric", description="each head's graph as a normalised cut, or as the symmetric part of D^-1 A (Eqn. 3)"

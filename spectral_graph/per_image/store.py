@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spectral_graph.config import PLACE
 from spectral_graph.errors import FormatError, ImageError, StaleRunError
 from spectral_graph.files import disk_full_in_words, read_json, remove, write_json
 from spectral_graph.per_image import pictures
 from spectral_graph.per_image.analysis import Analysis
 from spectral_graph.per_image.options import ImageConfig
-from spectral_graph.run import versions
+from spectral_graph.run import strangers, versions
 from spectral_graph.segment import upsample_labels
 
 FORMAT = 1
@@ -65,7 +66,7 @@ class Results:
 
     def __init__(self, path: Path, config: ImageConfig) -> None:
         self.path = path
-        self.options: dict[str, Any] = config.model_dump(mode="json")
+        self.options: dict[str, Any] = config.model_dump(mode="json", exclude=set(PLACE))
 
     def open(self, force: bool) -> None:
         """Refuse a folder of something else, and one of other options unless they shall be replaced.
@@ -75,10 +76,9 @@ class Results:
         """
         about = self.path / "image.json"
         if not about.exists():
-            strangers = sorted(p.name for p in self.path.iterdir() if p.name != ".lock")
-            if strangers:
+            if found := strangers(self.path):
                 raise StaleRunError(
-                    f"{self.path} is not empty and holds no results of photos (found {strangers[0]}); "
+                    f"{self.path} is not empty and holds no results of photos (found {found[0]}); "
                     "name another folder with --out"
                 )
         elif not force:

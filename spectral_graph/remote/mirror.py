@@ -4,7 +4,7 @@ Object stores have no rename, so the order of writes is what makes a reader safe
 
 1. If files that the URL's run.json speaks of change or go (after ``--force``), a run.json is written first that has
    their stages open. The objects may then be overwritten and removed.
-2. The files of the stages that are complete here are written, each whole.
+2. The files of the stages that are complete here are written, each whole, and the store is asked for their sizes.
 3. files.json, which lists them with sizes and checksums, is written, and run.json last.
 
 So a reader sees a stage as complete only when all its files are there, and a writer that dies at any instant leaves the
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_graph.config import STAGES
-from spectral_graph.errors import StaleRunError
+from spectral_graph.errors import RemoteError, StaleRunError
 from spectral_graph.files import remove, write_json
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.index import NAME, Entry
@@ -39,7 +39,7 @@ from spectral_graph.remote.parts import (
     within,
 )
 from spectral_graph.remote.published import Published, fetch, identity, publish, with_stages
-from spectral_graph.remote.store import ObjectStore
+from spectral_graph.remote.store import ASIDE, PROBE, ObjectStore
 from spectral_graph.remote.transfer import transfer
 from spectral_graph.run import OUTPUTS, RunDirectory, read_manifest
 
@@ -126,8 +126,19 @@ class Mirror:
 
         self.store.delete(sorted(stale))
         transfer(self.reporter, "upload", {path: entry.size for path, entry in todo.items()}, send)
+        self._require_whole(todo)
         publish(self.store, there, with_stages(here, set(complete)), wanted)
         journal.agree(identity(here))
+
+    def _require_whole(self, sent: dict[str, Entry]) -> None:
+        """Ask for the sizes of the files that were just sent: a reader must not be told of what a store lost."""
+        lying = self.store.sizes() if sent else {}
+        for path, entry in sent.items():
+            if lying.get(path) != entry.size:
+                raise RemoteError(
+                    f"{self.store.at(path)} has {lying.get(path, 'no')} of the {entry.size} bytes that were just "
+                    "written; the same command sends it again"
+                )
 
     def _withdraw(self, here: dict[str, Any], there: Published, wanted: dict[str, Entry]) -> Published:
         """Open the stages at the URL whose files are about to change, and those after them; return what is left."""
@@ -201,7 +212,8 @@ class Mirror:
         transfer(self.reporter, "download", missing, get)
 
     def _refuse_strangers(self) -> None:
-        strangers = sorted(self.store.sizes().keys() - {NAME})
+        unfinished = {NAME, PROBE, *(f"{name}{ASIDE}" for name in (NAME, MANIFEST, PROBE))}
+        strangers = sorted(self.store.sizes().keys() - unfinished)
         if strangers:
             raise StaleRunError(
                 f"{self.url} is not empty and holds no run (found {strangers[0]}); name another URL with --out"

@@ -22,6 +22,8 @@ from spectral_graph.files import disk_full_in_words, remove
 
 FORMAT = 1
 IMAGES_PER_CHUNK = 64
+_MISSING = 65_535
+"""What Zarr gives for labels whose chunk is not there; no label is so large."""
 
 
 class RegionStore:
@@ -64,12 +66,17 @@ class RegionStore:
     def add_method(self, method: str, images: int, channels: int) -> None:
         """Make room for the maps of a method."""
         nodes, seeds = self.grid[0] * self.grid[1], len(self.seeds)
-        for name, shape, chunks, dtype in (
-            ("labels", (seeds, images, nodes), (1, min(images, IMAGES_PER_CHUNK), nodes), "uint16"),
-            ("centroids", (seeds, self.clusters, channels), (1, self.clusters, channels), "float32"),
+        for name, shape, chunks, dtype, missing in (
+            ("labels", (seeds, images, nodes), (1, min(images, IMAGES_PER_CHUNK), nodes), "uint16", _MISSING),
+            ("centroids", (seeds, self.clusters, channels), (1, self.clusters, channels), "float32", 0),
         ):
             self._group.create_array(
-                f"{method}/{name}", shape=shape, chunks=chunks, dtype=dtype, compressors=[Crc32cCodec()], fill_value=0
+                f"{method}/{name}",
+                shape=shape,
+                chunks=chunks,
+                dtype=dtype,
+                compressors=[Crc32cCodec()],
+                fill_value=missing,
             )
 
     def write(self, method: str, seed_index: int, start: int, labels: np.ndarray) -> None:
@@ -83,11 +90,18 @@ class RegionStore:
             self._array(method, "centroids")[seed_index] = centroids
 
     def read(self, method: str, seed_index: int, image: int) -> np.ndarray:
-        """Return the cluster map (h, w) uint16 of one image."""
+        """Return the cluster map (h, w) uint16 of one image.
+
+        Raises:
+            FormatError: it is missing or damaged; the message names it.
+        """
+        place = f"{self.path}/{method}/labels, image {image}"
         try:
             labels: np.ndarray = self._array(method, "labels")[seed_index, image]
-        except ValueError as error:
-            raise FormatError(f"{self.path}/{method}/labels, image {image}: {error}; use --force segment") from None
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise FormatError(f"{place}: {error}; recompute with --force segment") from None
+        if labels.max() >= self.clusters:
+            raise FormatError(f"{place}: the chunk of seed {seed_index} is missing; recompute with --force segment")
         return labels.reshape(self.grid)
 
     def publish(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from spectral_graph.config import RunConfig
 from spectral_graph.data.dataset import Dataset, ImageRecord
 from spectral_graph.distributed.world import ALONE, World
+from spectral_graph.errors import FormatError
 from spectral_graph.files import read_json, write_json
 from spectral_graph.progress import Reporter
 from spectral_graph.run import RunDirectory
@@ -52,7 +53,7 @@ class ImageTable:
         layers: names of the layers.
         images: kept images; their order is the order of the nodes everywhere else.
         skipped: (id, reason).
-        model: name, weights and note of the model.
+        model: name, weights and note of the model, and the device that it ran on (not in runs of version 0.1.0).
     """
 
     grid: tuple[int, int]
@@ -83,17 +84,24 @@ class ImageTable:
 
     @classmethod
     def load(cls, path: Path) -> ImageTable:
-        """Read a table."""
+        """Read a table.
+
+        Raises:
+            FormatError: it is damaged.
+        """
         raw = read_json(path)
-        images = tuple(KeptImage(i["id"], i["slot"], tuple(i["box"]), tuple(i["source_size"])) for i in raw["images"])
-        return cls(
-            tuple(raw["grid"]),
-            tuple(raw["network_size"]),
-            tuple(raw["layers"]),
-            images,
-            tuple((a, b) for a, b in raw["skipped"]),
-            raw["model"],
-        )
+        try:
+            return cls(
+                tuple(raw["grid"]),
+                tuple(raw["network_size"]),
+                tuple(raw["layers"]),
+                tuple(KeptImage(i["id"], i["slot"], tuple(i["box"]), tuple(i["source_size"])) for i in raw["images"]),
+                tuple((a, b) for a, b in raw["skipped"]),
+                raw["model"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise FormatError(f"{path} is damaged ({what}); recompute with --force extract") from None
 
 
 def table_of(context: Context) -> ImageTable:

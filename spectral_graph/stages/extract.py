@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ import torch
 
 from spectral_graph.config import RunConfig
 from spectral_graph.data.preprocess import Prepared, Preprocess, network_size, parse_size
+from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import DataError, FeatureError, ImageError
 from spectral_graph.features.batch_size import BUDGET, automatic_batch
+from spectral_graph.features.device import describe_device, find_device, memory_in_words
 from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, load_model
 from spectral_graph.features.noise import Noise
 from spectral_graph.features.request import layer_grids
@@ -37,15 +39,18 @@ Loaded = list[Prepared | ImageError]
 
 LOGS = "extract"
 """Folder in the run directory, of the logs of the processes: which images they have done; removed at the end."""
+_SMALLER_MODEL = "choose a smaller --model or --dtype float16, with --force extract"
+_SMALLER_IMAGES = "lower --size or choose --dtype float16, with --force extract"
 _AHEAD = 2
 """Groups that are decoded, and groups that are written, while the model works on one."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is taken from the images."""
+    """What is taken from the images, and where."""
 
     model: VisionModel
+    device: torch.device
     layers: tuple[LayerInfo, ...]
     tensors: tuple[str, ...]
     size: tuple[int, int]
@@ -96,23 +101,27 @@ def extract(context: Context) -> None:
 
 
 def _plan(config: RunConfig, target: tuple[int, int]) -> _Plan:
-    model = load_model(
-        config.model,
-        config.weights,
-        dtype=getattr(torch, config.dtype),
-        noise=Noise.parse(config.timesteps, config.noise_seed),
-        prompt=config.prompt,
-    )
+    device = find_device(config.device, process_of_machine())
+    with memory_in_words(device, f"the model {config.model}", _SMALLER_MODEL):
+        model = load_model(
+            config.model,
+            config.weights,
+            device=device,
+            dtype=getattr(torch, config.dtype),
+            noise=Noise.parse(config.timesteps, config.noise_seed),
+            prompt=config.prompt,
+        )
     size = network_size(target, model.patch)
     layers = model.select_layers(config.layers)
     tensors = tuple(sorted({name for kind in config.kinds for name in TENSORS[kind]}))
-    return _Plan(model, layers, tensors, size, model.grid(*size, layers))
+    return _Plan(model, device, layers, tensors, size, model.grid(*size, layers))
 
 
 def _batch(context: Context, plan: _Plan) -> int:
     if context.config.image_batch != "auto":
         return context.config.image_batch
-    batch = automatic_batch(plan.model, plan.size, plan.layers, plan.tensors, BUDGET)
+    with _memory_for(plan, 1, _SMALLER_IMAGES):
+        batch = automatic_batch(plan.model, plan.size, plan.layers, plan.tensors, BUDGET)
     context.reporter.note(f"extract: {batch} images in one forward pass")
     return batch
 
@@ -181,7 +190,14 @@ def _features(context: Context, plan: _Plan, group: range, loaded: Loaded) -> Ex
         return None
     pixels = torch.from_numpy(np.stack([image.pixels for _, image in good]))
     ids = [context.dataset.records[slot].id for slot, _ in good]
-    return plan.model.extract(pixels, plan.layers, plan.tensors, ids)
+    fewer = f"give fewer at a time with --image-batch {len(ids) // 2} --force extract"
+    with _memory_for(plan, len(ids), fewer if len(ids) > 1 else _SMALLER_IMAGES):
+        return plan.model.extract(pixels, plan.layers, plan.tensors, ids).cpu()
+
+
+def _memory_for(plan: _Plan, images: int, cure: str) -> AbstractContextManager[None]:
+    h, w = plan.size
+    return memory_in_words(plan.device, f"{images} image{'s' * (images > 1)} of {h} x {w} pixels in one pass", cure)
 
 
 def _write(
@@ -197,10 +213,10 @@ def _write(
             outcomes.append(_skip(context, slot, record.id, image))
             continue
         values = {
-            layer.name: {name: features.layers[layer.name][name][row].cpu().numpy() for name in plan.tensors}
+            layer.name: {name: features.layers[layer.name][name][row].numpy() for name in plan.tensors}
             for layer in plan.layers
         }
-        final = features.final[row].cpu().numpy()
+        final = features.final[row].numpy()
         row += 1
         try:
             store.write(slot, values, final)
@@ -227,6 +243,11 @@ def _finish(context: Context, outcomes: dict[int, Outcome], plan: _Plan) -> None
             f"none of the {len(ordered)} images of {context.dataset.name} could be used; "
             f"the first: {skipped[0][1] if skipped else 'there is none'}"
         )
-    about = {"name": plan.model.name, "weights": asdict(plan.model.weights), "note": plan.model.note}
+    about = {
+        "name": plan.model.name,
+        "weights": asdict(plan.model.weights),
+        "note": plan.model.note,
+        "device": describe_device(plan.device),
+    }
     names = tuple(layer.name for layer in plan.layers)
     ImageTable(plan.grid, plan.size, names, kept, skipped, about).save(context.run.path / "images.json")

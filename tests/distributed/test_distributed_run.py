@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,15 +13,17 @@ import numpy as np
 import pytest
 from crashing import Crash, crash_after
 from scipy.linalg import subspace_angles
-from shared_work import result_of, with_environment
+from shared_work import in_processes, result_of, with_environment
 
 from spectral_graph.bank import Bank
 from spectral_graph.config import make_config
-from spectral_graph.errors import ImageError, LostProcessError
+from spectral_graph.distributed.world import ALONE
+from spectral_graph.errors import ConfigError, ImageError, LostProcessError
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
+from spectral_graph.run import RunDirectory
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import ImageTable
 
@@ -126,6 +129,32 @@ def test_images_done_by_two_processes_are_kept_by_one(small, tmp_path):
     assert ImageTable.load(one / "images.json") == ImageTable.load(out / "images.json")
     files = sorted(path.relative_to(one) for path in (one / "features.zarr").rglob("*") if path.is_file())
     assert all((one / file).read_bytes() == (out / file).read_bytes() for file in files)
+
+
+def open_run(world, place):
+    with RunDirectory(place / "shared" if world.size == 1 else place, world) as run:
+        run.open(make_config({}), "best", "fingerprint")
+        return run.manifest["preset"]
+
+
+def open_own(world, place, begun):
+    """As on machines that have a folder of this path each."""
+    if begun:
+        open_run(ALONE, place / str(world.rank))
+    return open_run(world, place / str(world.rank) / "shared")
+
+
+def test_all_processes_must_see_the_run(tmp_path):
+    assert result_of(in_processes(2, open_run, tmp_path / "one")) == ["best", "best"]
+    for begun in (False, True):
+        outcomes = in_processes(2, open_own, tmp_path / str(begun), begun)
+        for rank, outcome in enumerate(outcomes):
+            assert isinstance(outcome, ConfigError)
+            words = (
+                rf"process {rank} of 2: process 1 does not see the folder .*/shared that process 0 works in; name one"
+            )
+            assert re.match(words, str(outcome))
+        assert (tmp_path / str(begun) / "0" / "shared" / "run.json").exists() == begun
 
 
 @needs_children

@@ -141,6 +141,7 @@ def test_solvers_and_choices_run_through(call, photos, tmp_path):
         (["--clusters", "many"], "give K as 2-10"),
         (["--mask-area", "0.9-0.1"], "--mask-area 0.9-0.1"),
         (["--mask-iou", "1.5"], "--mask-iou 1.5"),
+        (["--learning-rate", "inf"], "--learning-rate inf"),
         (["--solver", "magic"], "--solver magic"),
         (["--layers", "5-40"], "40"),
         (["--channels", "1000"], "--channels 1000: the photo has 35 nodes"),
@@ -164,6 +165,13 @@ def test_missing_photos_and_foreign_folders_are_worded(call, photos, tmp_path):
     assert code == 2 and "thesis.tex" in words
     code, words = call(photos / "no.jpg")
     assert code == 2 and "none of the 1 photos could be used" in words
+
+
+def test_loops_of_links_are_skipped_and_listed(call, photos):
+    (photos / "loop.png").symlink_to(photos / "loop.png")
+    (photos / "deep" / "up").symlink_to(photos, target_is_directory=True)
+    code, words = call(photos)
+    assert code == 0 and "skipped loop:" in words and "Too many levels of symbolic links" in words
 
 
 def test_draws_of_noise_differ_by_pass_and_photo(model_weights):

@@ -30,6 +30,7 @@ def objects(url):
 
 def put(url, path, data):
     fs, root = fsspec.core.url_to_fs(url)
+    fs.makedirs(root, exist_ok=True)
     fs.pipe_file(f"{root}/{path}", data)
 
 

@@ -84,6 +84,11 @@ def test_folder_without_labels_still_makes_a_report(capsys, options, folder, tmp
         ({"size": "big"}, ["'big'"]),
         ({"limit": 0}, ["--limit 0"]),
         ({"clusters": 9999}, ["9999"]),
+        ({"tol": "inf"}, ["--tol inf"]),
+        ({"hub_cap": "nan"}, ["--hub-cap nan"]),
+        ({"seed": 2**64}, [f"--seed {2**64}"]),
+        ({"kmeans_seeds": "0,-1"}, ["--kmeans-seeds -1"]),
+        ({"root": ""}, ["--root", "the name is empty"]),
     ],
 )
 def test_wrong_options_are_worded(capsys, options, tmp_path, change, words):

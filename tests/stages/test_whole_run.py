@@ -177,6 +177,19 @@ def test_killed_processes_end_with_the_same_result(options, tmp_path):
         np.testing.assert_array_equal(ortho(out, kind), ortho(whole, kind))
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_process_that_is_asked_to_stop_says_so(options, tmp_path, number, code):
+    out = tmp_path / "stopped"
+    process = subprocess.Popen(command(options, out), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline and not (out / "run.json").exists():
+        time.sleep(0.002)
+    process.send_signal(number)
+    said = process.communicate()[1]
+    assert process.returncode == code
+    assert said.strip() == "stopped; the same command goes on from here"
+
+
 def test_a_changed_option_is_refused_and_named(options, tmp_path):
     out = run(options, tmp_path / "run", until="solve")
     with pytest.raises(StaleRunError, match=r"--c-inter is 3, but .* was made with 4; recompute with --force graph"):

@@ -129,11 +129,15 @@ class StoreRows:
     def _images(self, slots: np.ndarray) -> np.ndarray:
         try:
             if np.array_equal(slots, np.arange(slots[0], slots[0] + len(slots))):
-                return np.asarray(self._array[int(slots[0]) : int(slots[0]) + len(slots)])
-            return np.asarray(self._array.oindex[slots])
+                found = np.asarray(self._array[int(slots[0]) : int(slots[0]) + len(slots)])
+            else:
+                found = np.asarray(self._array.oindex[slots])
         except (ValueError, OSError):
-            # The store's own reader goes image by image and names the damaged one.
+            found = None
+        if found is None or bool(np.isnan(found[:, 0, 0]).any()):
+            # The store's own reader goes image by image and names the one that is damaged or missing.
             return self._store.read(self._layer, self._tensor, [int(slot) for slot in slots]).astype(np.float16)
+        return found
 
 
 def hold(rows: Rows, most_bytes: int) -> Rows:

@@ -1,0 +1,166 @@
+"""A store that fails for a while, fills up, or loses bytes: waited out or said in words, and the run goes on."""
+
+import logging
+import threading
+import time
+
+import fsspec
+import pytest
+from far import FILES, compute, files_of, objects, put, states
+from unreliable import FULL, REFUSED, Unreliable
+
+from spectral_graph.config import STAGES
+from spectral_graph.errors import DiskFullError, RemoteError
+from spectral_graph.progress import Reporter
+from spectral_graph.remote import store as store_module
+from spectral_graph.remote.mirror import Mirror
+from spectral_graph.remote.store import ObjectStore
+
+QUIET = Reporter(quiet=True)
+URL = "unreliable://place/run"
+ALL = [path for paths in FILES.values() for path in paths]
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    Unreliable.reset()
+    monkeypatch.setattr(store_module, "_FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def work(tmp_path):
+    compute(tmp_path / "work", *STAGES)
+    return tmp_path / "work"
+
+
+def push(work, url=URL):
+    Mirror(url, work, QUIET).push()
+
+
+def published(work, url=URL):
+    """Tell whether all of a complete run is at a URL."""
+    Unreliable.failures.clear()
+    found = objects(url)
+    here = files_of(work)
+    return states(url) == ["complete"] * 7 and all(found[path] == here[path] for path in ALL)
+
+
+@pytest.mark.parametrize(
+    ("operation", "after"),
+    [("write", 0), ("write", 1), ("write", 2), ("write", 3), ("list", 0), ("upload", 0), ("upload", 5)],
+)
+def test_a_short_outage_while_publishing_is_waited_out(work, operation, after):
+    Unreliable.failures.append((operation, after, 4, REFUSED))
+    push(work)
+    assert Unreliable.calls[operation] > after + 4
+    assert published(work)
+
+
+def test_a_short_outage_while_fetching_is_waited_out(work, tmp_path):
+    push(work)
+    Unreliable.failures.append(("download", 2, 3, TimeoutError("timed out")))
+    Mirror(URL, tmp_path / "new", QUIET).pull("report", "graph")
+    assert (tmp_path / "new" / "features.zarr" / "layers" / "a" / "c" / "0").is_file()
+
+
+def test_a_long_outage_is_said_in_words_and_the_next_call_goes_on(work, monkeypatch):
+    monkeypatch.setattr(store_module, "PATIENCE", 0.1)
+    monkeypatch.setattr("spectral_graph.remote.transfer.WORKERS", 1)
+    Unreliable.failures.append(("upload", 6, 1000, REFUSED))
+    with pytest.raises(RemoteError, match=rf"{URL}/\S+: .*Connection refused; the same command goes on once this is"):
+        push(work)
+    assert states(URL) == ["open"] * 7
+    Unreliable.failures.clear()
+    Unreliable.calls.clear()
+    push(work)
+    assert Unreliable.calls["upload"] == len(ALL) - 6
+    assert published(work)
+
+
+def test_a_store_that_never_answered_is_given_up_at_once(work):
+    Unreliable.failures.append(("read", 0, 1000, REFUSED))
+    with pytest.raises(RemoteError, match="Connection refused"):
+        push(work)
+    assert Unreliable.calls["read"] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (PermissionError("denied"), "use credentials that may read and write there"),
+        (FULL, "free some space there; what was sent is kept, and the same command goes on"),
+    ],
+)
+def test_what_does_not_pass_is_not_waited_for(work, error, cure, monkeypatch):
+    monkeypatch.setattr("spectral_graph.remote.transfer.WORKERS", 1)
+    Unreliable.failures.append(("upload", 5, 1, error))
+    with pytest.raises(RemoteError, match=cure):
+        push(work)
+    assert states(URL) == ["open"] * 7
+    push(work)
+    assert published(work)
+
+
+def test_a_disk_that_fills_while_fetching_is_named(work, tmp_path):
+    push(work)
+    Unreliable.failures.append(("download", 2, 1, FULL))
+    with pytest.raises(DiskFullError, match=rf"the disk of {tmp_path}/new/\S+ is full"):
+        Mirror(URL, tmp_path / "new", QUIET).pull("report", "graph")
+    assert not (tmp_path / "new" / "run.json").exists()
+    Mirror(URL, tmp_path / "new", QUIET).pull("report", "graph")
+    assert not list((tmp_path / "new").rglob("*.partial"))
+
+
+def test_bytes_that_a_store_loses_are_met_before_a_reader_is_told(work):
+    Unreliable.lose = 1
+    with pytest.raises(RemoteError, match=rf"{URL}/\S+ has \d+ of the \d+ bytes that were just written; the same"):
+        push(work)
+    assert states(URL) == ["open"] * 7
+    Unreliable.lose = 0
+    push(work)
+    assert published(work)
+
+
+@pytest.mark.parametrize("left", [".writable", "files.json", "run.json.partial", "files.json.partial"])
+def test_what_a_kill_leaves_at_an_empty_url_is_no_stranger(url, work, left):
+    put(url, left, b"")
+    mirror = Mirror(url, work, QUIET)
+    mirror.pull("report")
+    mirror.push()
+    assert published(work, url)
+
+
+def test_objects_that_are_gone_already_are_passed_over(url):
+    store = ObjectStore(url)
+    for name in ("a", "b"):
+        store.write(name, b"x")
+    store.delete(["a"])
+    store.delete(["a", "b", "c"])
+    assert store.sizes() == {}
+
+
+def test_a_server_that_is_down_for_two_seconds(s3_url, work):
+    """The server answers, goes, and comes back at its port with its objects, as one that is restarted."""
+    server_module = pytest.importorskip("moto.server")
+    second = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    second.start()
+    host, port = second.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        fsspec.filesystem("s3").clear_instance_cache()
+        try:
+            mirror = Mirror(s3_url, work, QUIET)
+            mirror.pull("report")
+            second.stop()
+            third = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+            back = threading.Timer(2, third.start)
+            back.start()
+            began = time.monotonic()
+            mirror.push()
+            assert time.monotonic() - began > 1.5
+            assert published(work, s3_url)
+            third.stop()
+        finally:
+            fsspec.filesystem("s3").clear_instance_cache()
