@@ -27,10 +27,13 @@ MISSING = (
 REGISTERS = {
     "adam_sizes": 40,
     "adam_update": 40,
+    "cell_topc_rows": 48,
+    "cosine_topc_rows": 48,
     "csr_check": 32,
     "entry_rows": 32,
     "gram_chunks": 96,
     "gram_sum": 40,
+    "index_check": 32,
     "join_long": 48,
     "join_short": 40,
     "rayleigh_segments": 64,
@@ -40,6 +43,7 @@ REGISTERS = {
     "sddmm_runs": 64,
     "segment_plan": 32,
     "spmm_segments": 64,
+    "step_segments": 64,
     "topc_count": 32,
     "topc_merge_rows": 64,
     "topc_select": 64,
@@ -49,6 +53,7 @@ REGISTERS = {
     "union_keep": 32,
     "union_starts": 32,
     "union_write": 32,
+    "unit_rows": 40,
 }
 """The most registers a thread may use: 64 leave room for 1024 threads on a multiprocessor, 80 for 768."""
 

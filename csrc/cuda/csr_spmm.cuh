@@ -20,9 +20,17 @@ struct StoredEntries {
   static __device__ __forceinline__ T factor(T loaded, T) { return loaded; }
 };
 
+// The sums as they are.
 template <class T, int V>
-struct NoPieces {
-  __device__ __forceinline__ void add(int64_t, const Vector<T, V>&) {}
+struct PlainSums {
+  T* y;      // from the thread's first column on
+  T* carry;  // the segment's row, from there on
+  int64_t channels;
+
+  __device__ __forceinline__ void ends(int64_t row, const Vector<T, V>& sum) {
+    store_vector<T, V>(y + row * channels, sum);
+  }
+  __device__ __forceinline__ void passes(int64_t, const Vector<T, V>& sum) { store_vector<T, V>(carry, sum); }
 };
 
 template <class T, class X, int V>
@@ -34,9 +42,9 @@ __global__ void __launch_bounds__(kMostThreads)
   const Place place = find_place(lanes);
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * lanes + place.lane) * V;
   if (place.group >= segments || column >= channels) return;
-  NoPieces<T, V> pieces;
+  PlainSums<T, V> sums{y + column, carry + place.group * channels + column, channels};
   walk_segment<T, X, V>(rows, entries, channels, place.group, column, first_row, indptr, indices,
-                        StoredEntries<T>{values}, x, y, carry, pieces);
+                        StoredEntries<T>{values}, x, sums);
 }
 
 // The most columns a thread can move at once.

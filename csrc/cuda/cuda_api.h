@@ -15,6 +15,13 @@
 #define SG_DYNAMIC_SHARED(T, name)                                        \
   extern __shared__ __align__(16) unsigned char sg_dynamic_shared[];      \
   T* name = reinterpret_cast<T*>(sg_dynamic_shared)
+// cuda_fp16.h does the same, but its half is a class that the emulation does not have.
+__device__ __forceinline__ float sg_half_to_float(unsigned short bits) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+  return value;
+}
+#define SG_HALF_TO_FLOAT(bits) sg_half_to_float(bits)
 // Put the kernel's name in parentheses where it holds a comma.
 #define SG_LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
 

@@ -68,6 +68,15 @@ inline void check_device_tensor(const char* op, const char* name, const Tensor& 
   SG_CHECK(tensor.is_contiguous(), op, name, " must be contiguous; call .contiguous() on it");
 }
 
+// As check_half_or_float of the CPU, for a tensor on the GPU of `like`; whether it is float16.
+inline bool check_device_half_or_float(const char* op, const char* name, const Tensor& tensor, const Tensor& like) {
+  const ScalarType type = tensor.scalar_type();
+  SG_CHECK(type == ScalarType::Half || type == ScalarType::Float, op, name, " must be float16 or float32, got ",
+           dtype_name(type));
+  check_device_tensor(op, name, tensor, 2, type, like);
+  return type == ScalarType::Half;
+}
+
 // The device of a tensor made current, and its stream.
 class OnDevice {
  public:

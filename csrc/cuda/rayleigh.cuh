@@ -32,13 +32,24 @@ struct BalancedEntries {
   }
 };
 
-// Adds u_i . piece to one sum a column; the product of two floats is exact in float64.
+// The sums as they are, and u_i . piece of each, added to one sum a column; the product of two floats is exact in
+// float64.
 template <int V>
 struct Dots {
-  const float* u;  // from the thread's first column on
+  const float* u;   // from the thread's first column on
+  float* gradient;  // from there on
+  float* carry;     // the segment's row, from there on
   int64_t channels;
   double sum[V];
 
+  __device__ __forceinline__ void ends(int64_t row, const Vector<float, V>& piece) {
+    store_vector<float, V>(gradient + row * channels, piece);
+    add(row, piece);
+  }
+  __device__ __forceinline__ void passes(int64_t row, const Vector<float, V>& piece) {
+    store_vector<float, V>(carry, piece);
+    add(row, piece);
+  }
   __device__ __forceinline__ void add(int64_t row, const Vector<float, V>& piece) {
     const Vector<float, V> own = load_vector<float, V>(u + row * channels);
 #pragma unroll
@@ -57,10 +68,10 @@ __global__ void __launch_bounds__(kMostThreads)
   SG_SHARED(double, part, kMostThreads * V);
   const Place place = find_place(lanes);
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * lanes + place.lane) * V;
-  Dots<V> dots{u + column, channels, {}};
+  Dots<V> dots{u + column, gradient + column, carry + place.group * channels + column, channels, {}};
   if (place.group < segments && column < channels) {
     walk_segment<float, float, V>(rows, entries, channels, place.group, column, first_row, indptr, indices,
-                                  BalancedEntries{values, inverse_degree}, u, gradient, carry, dots);
+                                  BalancedEntries{values, inverse_degree}, u, dots);
   }
 #pragma unroll
   for (int k = 0; k < V; ++k) part[k * kMostThreads + threadIdx.x] = dots.sum[k];

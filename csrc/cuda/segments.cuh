@@ -1,4 +1,4 @@
-// Sums over the rows of a sparse matrix in compressed rows: what csr_spmm and rayleigh share.
+// Sums over the rows of a sparse matrix in compressed rows: what csr_spmm, chebyshev_step_ and rayleigh share.
 //
 // Merge path (Merrill and Garland 2016): the entries of each row followed by one mark for the row's end form a list of
 // entries + rows items, which is cut into segments of kSegment items. A segment is the work of one group of threads,
@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "cuda/lanes.cuh"
+#include "cuda/widen.cuh"
 
 namespace sg::cuda {
 
@@ -38,30 +39,21 @@ static __global__ void __launch_bounds__(kMostThreads) segment_plan(int64_t rows
   first_row[segment] = low;
 }
 
-// A bfloat16, the upper half of a float32.
-struct Bf16 {
-  uint16_t bits;
-};
-
-__device__ __forceinline__ float widen(float value) { return value; }
-__device__ __forceinline__ double widen(double value) { return value; }
-__device__ __forceinline__ float widen(Bf16 value) { return __int_as_float(static_cast<int>(value.bits) << 16); }
-
 template <class T, class X, int V>
 __device__ __forceinline__ void add_product(Vector<T, V>& sum, T factor, const Vector<X, V>& vector) {
 #pragma unroll
   for (int k = 0; k < V; ++k) sum.at[k] += factor * widen(vector.at[k]);
 }
 
-// One thread's columns of one segment: stores the sums of the rows that end in it to y and that of the row that passes
-// its end to carry. `entries` makes the factor of an entry from what load() brings and from own(row); `pieces` sees
-// every sum that is stored, with its row.
-template <class T, class X, int V, class Entries, class Pieces>
+// One thread's columns of one segment. `entries` makes the factor of an entry from what load() brings and from
+// own(row). `sums` gets the sum of every row that ends in the segment by ends(row, sum), and that of the row that passes
+// its end by passes(row, sum): it stores them, to y and to the segment's row of `carry`. What a row is in the end is the
+// sum of what was stored for it.
+template <class T, class X, int V, class Entries, class Sums>
 __device__ __forceinline__ void walk_segment(int64_t rows, int64_t count, int64_t channels, int64_t segment,
                                              int64_t column, const int64_t* __restrict__ first_row,
                                              const int64_t* __restrict__ indptr, const int32_t* __restrict__ indices,
-                                             const Entries& entries, const X* __restrict__ x, T* __restrict__ y,
-                                             T* __restrict__ carry, Pieces& pieces) {
+                                             const Entries& entries, const X* __restrict__ x, Sums& sums) {
   const int64_t begin = segment * kSegment, items = rows + count;
   const int64_t end = begin + kSegment < items ? begin + kSegment : items;
   const int64_t past_row = first_row[segment + 1];
@@ -72,11 +64,9 @@ __device__ __forceinline__ void walk_segment(int64_t rows, int64_t count, int64_
   int64_t row_end = row < past_row ? indptr[row + 1] : -1;
   T own = row < rows ? entries.own(row) : T(0);
   x += column;
-  y += column;
   Vector<T, V> sum = {};
   const auto finish_row = [&]() {
-    store_vector<T, V>(y + row * channels, sum);
-    pieces.add(row, sum);
+    sums.ends(row, sum);
     sum = {};
     ++row;
     row_end = row < past_row ? indptr[row + 1] : -1;
@@ -104,10 +94,7 @@ __device__ __forceinline__ void walk_segment(int64_t rows, int64_t count, int64_
     add_product(sum, Entries::factor(entries.load(p, j), own), vector);
   }
   while (row < past_row) finish_row();
-  if (row < rows && indptr[row] + row < end) {
-    store_vector<T, V>(carry + segment * channels + column, sum);
-    pieces.add(row, sum);
-  }
+  if (row < rows && indptr[row] + row < end) sums.passes(row, sum);
 }
 
 // Completes the rows that lie in 2 to kShortJoin + 1 segments; a group for the segment in which such a row ends.

@@ -1,5 +1,6 @@
-// Lists of the best pairs of every row: 64-bit keys in descending order, the free places last. What topc_affinity and
-// topc_merge share: how many warps a block has, and how the lists become a matrix in compressed rows.
+// Lists of the best pairs of every row: 64-bit keys in descending order, the free places last. What the kernels that
+// select share: how many warps a block has, how a warp keeps its list, and how the lists become a matrix in compressed
+// rows or two dense ones.
 
 #pragma once
 
@@ -30,6 +31,58 @@ __device__ __forceinline__ int power_of_two(int count) {
   int power = 2;
   while (power < count) power *= 2;
   return power;
+}
+
+// The keys of one warp in shared memory: the list in the first `places`, descending, then a buffer.
+struct KeyBuffer {
+  uint64_t* keys;
+  int places, capacity, lane;
+  int waiting = 0;  // in the buffer; the same in all lanes
+
+  __device__ __forceinline__ uint64_t least() const { return keys[places - 1]; }
+
+  // Whether another `count` keys might not fit.
+  __device__ __forceinline__ bool full_after(int count) const { return places + waiting + count > capacity; }
+
+  // Puts the keys that pass into the buffer, at places that a ballot gives out; all lanes of the warp come.
+  __device__ __forceinline__ void append(bool passes, uint64_t key) {
+    const unsigned passing = __ballot_sync(kWholeWarp, passes);
+    if (passes) keys[places + waiting + __popc(passing & ((1u << lane) - 1u))] = key;
+    waiting += __popc(passing);
+  }
+};
+
+// One whose keys come once each.
+struct WarpList : KeyBuffer {
+  __device__ __forceinline__ void merge() {
+    const int used = places + waiting, size = power_of_two(used);
+    for (int i = used + lane; i < size; i += kWarp) keys[i] = 0;
+    __syncwarp();
+    warp_sort<true>(keys, size, lane);
+    waiting = 0;
+  }
+};
+
+// A list needs no more places than there are candidates, and one even where there are none.
+inline int64_t list_places(int64_t c, int64_t most) { return std::max<int64_t>(1, std::min(c, most)); }
+
+// Writes a list in its order, free places as -1 and 0; `name_of` makes the column of a key's.
+template <class Name>
+__device__ __forceinline__ void write_list(const WarpList& list, int64_t row, int64_t places, const Name& name_of,
+                                           int32_t* __restrict__ columns, float* __restrict__ values) {
+  for (int64_t i = list.lane; i < places; i += kWarp) {
+    const uint64_t key = i < list.places ? list.keys[i] : 0;
+    columns[row * places + i] = key == 0 ? -1 : name_of(~static_cast<uint32_t>(key));
+    values[row * places + i] = key == 0 ? 0.0f : ordered_value(static_cast<uint32_t>(key >> 32));
+  }
+}
+
+// The list of a query, empty.
+__device__ __forceinline__ WarpList empty_list(uint64_t* shared, int warp, int lane, int places, int capacity) {
+  WarpList list{{shared + static_cast<int64_t>(warp) * capacity, places, capacity, lane}};
+  for (int i = lane; i < places; i += kWarp) list.keys[i] = 0;
+  __syncwarp();
+  return list;
 }
 
 // The number of pairs in both lists of each row.

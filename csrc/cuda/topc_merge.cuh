@@ -21,12 +21,8 @@ struct CandidateLists {
   int count;
 };
 
-// The keys of one warp: the list in the first `places`, descending, then the buffer.
-struct MergeList {
-  uint64_t* keys;
-  int places, capacity, lane;
-  int waiting = 0;  // in the buffer; the same in all lanes
-
+// One whose columns may come more than once.
+struct MergeList : KeyBuffer {
   __device__ __forceinline__ void merge() {
     const int used = places + waiting, size = power_of_two(used);
     __syncwarp();  // the buffer was filled by other lanes
@@ -55,11 +51,8 @@ struct MergeList {
       const bool inside = p >= begin && p < past;
       const float value = inside ? values[p] : 0.0f;
       const uint64_t key = inside && value == value ? pair_key(value, indices[p]) : 0;
-      const bool passes = key > keys[places - 1];  // at least 0: an empty place
-      const unsigned passing = __ballot_sync(kWholeWarp, passes);
-      if (passes) keys[places + waiting + __popc(passing & ((1u << lane) - 1u))] = key;
-      waiting += __popc(passing);
-      if (places + waiting + kWarp > capacity) merge();
+      append(key > least(), key);  // at least 0: an empty place
+      if (full_after(kWarp)) merge();
     }
   }
 };
@@ -72,7 +65,7 @@ static __global__ void __launch_bounds__(kSelectWarps* kWarp)
   const int lane = threadIdx.x & (kWarp - 1), warp = threadIdx.x / kWarp;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * (blockDim.x / kWarp) + warp;
   if (row >= rows) return;  // a whole warp
-  MergeList list{shared + static_cast<int64_t>(warp) * capacity, places, capacity, lane};
+  MergeList list{{shared + static_cast<int64_t>(warp) * capacity, places, capacity, lane}};
   for (int i = lane; i < places; i += kWarp) list.keys[i] = kept[row * places + i];
   __syncwarp();
 #pragma unroll 1

@@ -29,53 +29,35 @@ struct ScoreBlock {
   int64_t first_row, first_column;  // in the whole matrix
 };
 
-// The keys of one warp: the list in the first `places`, sorted, then the buffer.
-struct WarpList {
-  uint64_t* keys;
-  int places, capacity, lane;
-  int waiting = 0;  // in the buffer; the same in all lanes
-
-  __device__ __forceinline__ void merge() {
-    const int used = places + waiting, size = power_of_two(used);
-    for (int i = used + lane; i < size; i += kWarp) keys[i] = 0;
-    __syncwarp();
-    warp_sort<true>(keys, size, lane);
-    waiting = 0;
-  }
-
-  // Offers the scores of the columns [begin, past) of the whole matrix.
-  __device__ __forceinline__ void scan(const ScoreBlock& block, int64_t row, int64_t begin, int64_t past,
-                                       float threshold) {
-    begin = begin < block.first_column ? block.first_column : begin;
-    const int64_t end = block.first_column + block.columns;
-    past = past < end ? past : end;
-    if (begin >= past) return;
-    const float* scores = block.scores + (row - block.first_row) * block.columns - block.first_column;
-    // Requests begin at multiples of 128 bytes, whatever the column.
-    const int64_t shift = ((row - block.first_row) * block.columns + begin - block.first_column) & (kWarp - 1);
+// Offers the scores of the columns [begin, past) of the whole matrix.
+__device__ __forceinline__ void scan_scores(WarpList& list, const ScoreBlock& block, int64_t row, int64_t begin,
+                                            int64_t past, float threshold) {
+  begin = begin < block.first_column ? block.first_column : begin;
+  const int64_t end = block.first_column + block.columns;
+  past = past < end ? past : end;
+  if (begin >= past) return;
+  const float* scores = block.scores + (row - block.first_row) * block.columns - block.first_column;
+  // Requests begin at multiples of 128 bytes, whatever the column.
+  const int64_t shift = ((row - block.first_row) * block.columns + begin - block.first_column) & (kWarp - 1);
 #pragma unroll 1
-    for (int64_t base = begin - shift; base < past; base += kRound) {
-      float value[kTake];
+  for (int64_t base = begin - shift; base < past; base += kRound) {
+    float value[kTake];
 #pragma unroll
-      for (int k = 0; k < kTake; ++k) {
-        const int64_t column = base + k * kWarp + lane;
-        value[k] = column >= begin && column < past ? scores[column] : 0.0f;
-      }
-      const uint64_t least = keys[places - 1];
-#pragma unroll
-      for (int k = 0; k < kTake; ++k) {
-        const int64_t column = base + k * kWarp + lane;
-        const uint64_t key = pair_key(value[k], column);
-        // Written so that NaN fails.
-        const bool passes = value[k] >= threshold && value[k] > 0.0f && column != row && key > least;
-        const unsigned passing = __ballot_sync(kWholeWarp, passes);
-        if (passes) keys[places + waiting + __popc(passing & ((1u << lane) - 1u))] = key;
-        waiting += __popc(passing);
-      }
-      if (places + waiting + kRound > capacity) merge();
+    for (int k = 0; k < kTake; ++k) {
+      const int64_t column = base + k * kWarp + list.lane;
+      value[k] = column >= begin && column < past ? scores[column] : 0.0f;
     }
+    const uint64_t least = list.least();
+#pragma unroll
+    for (int k = 0; k < kTake; ++k) {
+      const int64_t column = base + k * kWarp + list.lane;
+      const uint64_t key = pair_key(value[k], column);
+      // Written so that NaN fails.
+      list.append(value[k] >= threshold && value[k] > 0.0f && column != row && key > least, key);
+    }
+    if (list.full_after(kRound)) list.merge();
   }
-};
+}
 
 // Improves lists[row][places], sorted keys with the free places last, by the scores of a block: of the columns of the
 // row's own image without the row itself (`inside`), or of all other images. The lists carry over from block to block.
@@ -94,14 +76,15 @@ static __global__ void __launch_bounds__(kSelectWarps* kWarp)
     else high = middle;
   }
   const int64_t begin = image_ptr[low], past = image_ptr[low + 1];
-  WarpList list{shared + static_cast<int64_t>(warp) * capacity, places, capacity, lane};
+  WarpList list{{shared + static_cast<int64_t>(warp) * capacity, places, capacity, lane}};
   uint64_t* kept = lists + row * places;
   for (int i = lane; i < places; i += kWarp) list.keys[i] = kept[i];
   __syncwarp();
   const int64_t end = block.first_column + block.columns;
 #pragma unroll 1
   for (int part = 0; part < (inside ? 1 : 2); ++part) {
-    list.scan(block, row, inside ? begin : part == 0 ? 0 : past, inside ? past : part == 0 ? begin : end, threshold);
+    const int64_t from = inside ? begin : part == 0 ? 0 : past, to = inside ? past : part == 0 ? begin : end;
+    scan_scores(list, block, row, from, to, threshold);
   }
   if (list.waiting > 0) list.merge();
   for (int i = lane; i < places; i += kWarp) kept[i] = list.keys[i];

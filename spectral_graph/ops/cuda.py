@@ -1,10 +1,10 @@
 """The optional kernels for NVIDIA GPUs.
 
 They stand in a module of their own, `spectral_graph._CUDA`, because on a machine without torch's CUDA libraries it
-cannot be loaded. It serves the operators in `OPERATORS`, and so csr_spmm_transposed, which is made of two of them; the
-others have no kernels for GPUs. Products of dense matrices (in topc_affinity), stable sorts and cumulative sums are
-torch's. The kernels were compiled for sm_80 and sm_90 and executed in emulation only, never on a GPU: `make cuda-check`
-shows what was examined.
+cannot be loaded. It serves the operators in `OPERATORS`, and so csr_spmm_transposed, which is made of two of them.
+Products of dense matrices (in topc_affinity and unit_project), stable sorts and cumulative sums are torch's. A product
+in cosine_topc and cell_topc is added up in another order than on the CPU, the same in every call. The kernels were
+compiled for sm_80 and sm_90 and executed in emulation only, never on a GPU: `make cuda-check` shows what was examined.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import importlib
 MODULE = "spectral_graph._CUDA"
 OPERATORS = (
     "adam_rows_",
+    "cell_topc",
+    "chebyshev_step_",
+    "cosine_topc",
     "csr_sddmm",
     "csr_spmm",
     "csr_symmetrise",
@@ -24,6 +27,7 @@ OPERATORS = (
     "rotate",
     "topc_affinity",
     "topc_merge",
+    "unit_project",
 )
 """The operators that have kernels here."""
 

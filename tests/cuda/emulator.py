@@ -23,7 +23,7 @@ SANITIZERS = {
 """By build: the flags of the kernels, and those of the emulation itself, which is not instrumented."""
 OWN = ("cuda_emu", "fibers", "driver")
 """Parts of the driver that no kernel is in."""
-FAMILIES = ("products", "matrices", "dense", "topc")
+FAMILIES = ("products", "matrices", "dense", "topc", "rows")
 """Families of kernels, each compiled by itself: emulation/run_<family>.cpp."""
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",

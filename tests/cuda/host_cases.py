@@ -15,6 +15,7 @@ import emulator
 import numpy as np
 import torch
 from matrices import SEGMENT, matrix
+from row_cases import cell_problem, cosine_problem
 from torch.utils.cpp_extension import include_paths, library_paths
 
 from spectral_graph import ops
@@ -132,6 +133,71 @@ def check_products(compare: Comparison, generator: torch.Generator) -> None:
     compare.refusals("csr_sddmm", indptr, indices, x, x[:, :-1])
 
 
+def check_steps(compare: Comparison, generator: torch.Generator) -> None:
+    """chebyshev_step_, in place."""
+    for lengths in ([3, 0, 5, 40 * SEGMENT, 1], [0, 0, 0], []):
+        csr, rows = sparse(lengths, 30), len(lengths)
+        x = torch.randn(30, 50, generator=generator)
+        own, y = (torch.randn(rows, 50, generator=generator) for _ in range(2))
+        for gain, shift, keep, check in ((1.5, -0.25, -1.0, True), (0.5, 2.0, 0.0, False)):
+            both = []
+            for operators in (compare.emulated, compare.real):
+                to = y.clone() if keep else torch.full_like(y, torch.nan)
+                operators.chebyshev_step_(*csr, x, own, to, gain, shift, keep, check)
+                both.append(to)
+            torch.testing.assert_close(*both, rtol=1e-4, atol=2e-3)
+            compare.count += 1
+    indptr, indices, values = sparse([2, 3, 4], 3)
+    x = torch.randn(3, 4, generator=generator)
+    falling, outside = indptr.clone(), indices.clone()
+    falling[1], outside[5] = 7, 3
+    for request in (
+        (indptr, indices, values, x.double(), x, x),
+        (indptr, indices, values, x, x[:2], x),
+        (indptr, indices, values, x, x, x[:, :3].contiguous()),
+        (indptr, indices, values, x, x, x.T),
+        (indptr, indices, values.double(), x, x, x),
+        (indptr, indices, values[1:], x, x, x),
+        (falling, indices, values, x, x, x),
+        (indptr, outside, values, x, x, x),
+    ):
+        compare.refusals("chebyshev_step_", *request, 1.0, 1.0, 1.0, True)
+
+
+def check_rows(compare: Comparison, generator: torch.Generator) -> None:
+    """unit_project within a few roundings; cosine_topc and cell_topc of small whole numbers, exactly."""
+    for rows, depth, width in ((0, 5, 2), (90, 64, 7), (33, 21, 0)):
+        x, mean = torch.randn(rows, depth, generator=generator), torch.randn(depth, generator=generator)
+        basis = torch.randn(depth, width, generator=generator)
+        for dtype in (torch.float32, torch.float16):
+            compare.results("unit_project", x.to(dtype), mean, basis, rtol=1e-5, atol=1e-5)
+    compare.refusals("unit_project", x.double(), mean, basis)
+    compare.refusals("unit_project", x, mean[1:], basis)
+    compare.refusals("unit_project", x, mean, basis[1:])
+    compare.refusals("unit_project", x.T, mean, basis)
+    for dtype in (np.float32, np.float16):
+        cosines = list(map(torch.from_numpy, cosine_problem(40, 300, 24, 90, dtype)))
+        cells = list(map(torch.from_numpy, cell_problem(40, [30, 0, 90, 7], 24, 3, dtype)))
+        for c in (0, 1, 20, 300):
+            compare.results("cosine_topc", *cosines, c, 0.5)
+            compare.results("cell_topc", *cells, c)
+    for problem, more in ((cosines, (5, 0.0)), (cells, (5,))):
+        name = "cosine_topc" if problem is cosines else "cell_topc"
+        for at in range(6):
+            wrong = [part[1:] if k == at else part for k, part in enumerate(problem)]
+            if name != "cell_topc" or at != 4:  # any later starts are starts
+                compare.refusals(name, *wrong, *more)
+            wrong = [part.bool() if k == at else part for k, part in enumerate(problem)]
+            compare.refusals(name, *wrong, *more)
+        last = problem[5].clone()
+        last[[9, 30], [1, 2]] = torch.tensor([300, 400], dtype=torch.int32)
+        compare.refusals(name, *problem[:5], last, *more)
+        compare.refusals(name, *problem, -1, *more[1:])
+    compare.refusals("cosine_topc", *cosines, 5, -0.5)
+    for wrong in ([5, 3, 9], [-1, 3], [0, 1 << 20], []):
+        compare.refusals("cell_topc", *cells[:4], torch.tensor(wrong, dtype=torch.int64), cells[5], 5)
+
+
 def check_matrices(compare: Comparison) -> None:
     """csr_transpose and csr_symmetrise, exactly; degrees within a rounding."""
     for lengths in ([3, 0, 5, 700, 1, *[2] * 40], [0, 0, 0], []):
@@ -204,6 +270,8 @@ def check() -> int:
     """Compare results and texts; return the number of comparisons."""
     compare, generator = Comparison(), torch.Generator().manual_seed(0)
     check_products(compare, generator)
+    check_steps(compare, generator)
+    check_rows(compare, generator)
     check_matrices(compare)
     check_dense(compare, generator)
     check_selection(compare, generator)

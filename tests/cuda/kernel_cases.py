@@ -5,10 +5,11 @@ from __future__ import annotations
 import dense_cases
 import matrix_cases
 import product_cases
+import row_cases
 import topc_cases
 from emulator import FAMILIES
 
-MODULES = dict(zip(FAMILIES, (product_cases, matrix_cases, dense_cases, topc_cases), strict=True))
+MODULES = dict(zip(FAMILIES, (product_cases, matrix_cases, dense_cases, topc_cases, row_cases), strict=True))
 
 
 def check_all(run, small: bool = False, families=FAMILIES) -> int:

@@ -60,6 +60,21 @@ def check() -> int:
         ("topc_affinity", x, x, ptr, 1, 1, 0.0, False): "topc_affinity: query must be on a GPU",
         ("topc_affinity", half, x, ptr, 1, 1, 0.0, False): "topc_affinity: query must be float32, got float16",
     }
+    mean, basis, names = torch.zeros(3), torch.zeros(3, 2), torch.zeros(4, dtype=torch.int32)
+    chosen = torch.zeros(4, 2, dtype=torch.int32)
+    cosines, cells = (mean, torch.ones(4), names, chosen, 1, 0.0), (names, x, names, ptr, chosen, 1)
+    step = x, x, x, 1.0, 1.0, 1.0, True
+    texts |= {
+        ("unit_project", x, mean, basis): "unit_project: rows must be on a GPU",
+        ("unit_project", half, mean, basis): "unit_project: rows must be on a GPU",
+        ("unit_project", x.int(), mean, basis): "unit_project: rows must be float16 or float32, got int32",
+        ("cosine_topc", x, x, *cosines): "cosine_topc: query must be on a GPU",
+        ("cosine_topc", half, x, *cosines): "cosine_topc: query must be float32, got float16",
+        ("cell_topc", x, *cells): "cell_topc: query must be on a GPU",
+        ("cell_topc", x[0], *cells): "cell_topc: query must have 2 dimensions, got the shape (3,)",
+        ("chebyshev_step_", *csr, *step): "chebyshev_step_: x must be on a GPU",
+        ("chebyshev_step_", *csr, half, *step[1:]): "chebyshev_step_: x must be float32, got float16",
+    }
     lists = tuple([part] for part in csr)
     refusals = {text: complaint(*request) for request, text in texts.items()}
     refusals["topc_merge: c must be at least 0, got -1"] = complaint("topc_merge", *lists, -1)

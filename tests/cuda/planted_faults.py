@@ -13,10 +13,11 @@ from fault_list import FAULTS, SECTOR_FAULTS, Fault
 __all__ = ["FAULTS", "SECTOR_FAULTS", "Fault", "caught", "family", "plant"]
 
 FAMILIES = {
-    "products": ("lanes.cuh", "segments.cuh", "csr_spmm.cuh", "rayleigh.cuh"),
+    "products": ("lanes.cuh", "segments.cuh", "widen.cuh", "csr_spmm.cuh", "chebyshev_step.cuh", "rayleigh.cuh"),
     "matrices": ("csr_check.cuh", "csr_entries.cuh", "csr_transpose.cuh", "csr_symmetrise.cuh", "csr_sddmm.cuh"),
     "dense": ("gram.cuh", "rotate.cuh", "adam_rows.cuh"),
     "topc": ("topc_select.cuh", "topc_merge.cuh", "topc_list.cuh", "pair_keys.cuh", "warp_sort.cuh"),
+    "rows": ("unit_project.cuh", "row_dots.cuh", "cosine_topc.cuh", "cell_topc.cuh", "index_check.cuh"),
 }
 """The family whose cases must notice a fault in a file."""
 

@@ -1,4 +1,4 @@
-"""csr_spmm and rayleigh with their references in NumPy."""
+"""csr_spmm, chebyshev_step_ and rayleigh with their references in NumPy."""
 
 from __future__ import annotations
 
@@ -33,6 +33,26 @@ def check_spmm(run, lengths, channels: int, dtype: str = "float32", shift: int =
     expected, size = product(indptr, indices, values, x)
     steps = np.array(lengths)[:, None] + 2
     assert (np.abs(got - expected) <= steps * np.finfo(sums).eps * size).all(), "csr_spmm differs from its reference"
+
+
+def check_step(run, lengths, channels: int, keep: float = -1.0, shifts=(0, 0), own_is_y: bool = False) -> None:
+    """chebyshev_step_ against float64; with keep 0 y holds NaN, with `own_is_y` own is y."""
+    rows, factors = len(lengths), np.array([1.75, -0.4, keep], np.float32)
+    indptr, indices, values = matrix(lengths, COLUMNS)
+    generator = np.random.default_rng(3)
+    x, own, y = (generator.standard_normal((n, channels)).astype(np.float32) for n in (COLUMNS, rows, rows))
+    if keep == 0 and not own_is_y:
+        y[:] = np.nan
+    arrays = indptr, indices, values, x, own[:0] if own_is_y else own, y
+    (raw,) = run("chebyshev_step", *arrays, np.array([channels, *shifts], np.int64), factors)
+    got = np.frombuffer(raw, np.float32).reshape(rows, channels)
+    total, size = product(indptr, indices, values, x)
+    gain, shift, kept = (float(factor) for factor in factors)
+    own, y = (y if own_is_y else own).astype(float), np.nan_to_num(y.astype(float)) * kept
+    expected, size = gain * total + shift * own + y, abs(gain) * size + abs(shift * own) + abs(y)
+    steps = np.array(lengths)[:, None] + 6
+    close = np.abs(got - expected) <= steps * np.finfo(np.float32).eps * size
+    assert close.all(), "chebyshev_step_ differs from its reference"
 
 
 def balanced(indptr, indices, values, inverse_degree, u):
@@ -85,6 +105,16 @@ def cases(run, small: bool):
         yield lambda n=lengths: check_spmm(run, n, 50, "bfloat16")
         for c in (50,) if small else (1, 6, 50, 64):
             yield lambda n=lengths, c=c: check_rayleigh(run, n, c)
+    for lengths in shapes.values():
+        for c in (50,) if small else (1, 6, 50, 64):
+            yield lambda n=lengths, c=c: check_step(run, n, c)
+        yield lambda n=lengths: check_step(run, n, 50, keep=0.0)
+        yield lambda n=lengths: check_step(run, n, 50, own_is_y=True)
+    for shifts in ((1, 0), (0, 1), (0, 2)):
+        yield lambda s=shifts: check_step(run, [200, 0, 5], 52, shifts=s)
+    yield lambda: check_step(run, [3, 1], 1100)
+    yield lambda: check_step(run, [0, 0], 8)
+    yield lambda: check_step(run, [], 3)
     for dtype in ("float32", "bfloat16"):
         yield lambda dtype=dtype: check_spmm(run, [200, 0, 5], 52, dtype, shift=1)
         yield lambda dtype=dtype: check_spmm(run, [3, 1], 1100, dtype)

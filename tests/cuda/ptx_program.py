@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ptx_values import COMPARE, MASK32, TYPES, PtxError, decoder, encoder, unsigned, width
@@ -180,6 +181,14 @@ class Kernel:
 
     def _rem(self, words, kinds, a):
         return self._binary(lambda x, y: abs(x) % abs(y) * (-1 if x < 0 else 1), kinds, a)
+
+    def _sqrt(self, words, kinds, a):
+        value = self.number(a[1], kinds[-1])
+        return self._set(a[0], kinds[-1], lambda t: math.sqrt(value(t)))
+
+    def _rcp(self, words, kinds, a):
+        value = self.number(a[1], kinds[-1])
+        return self._set(a[0], kinds[-1], lambda t: 1 / value(t))
 
     def _neg(self, words, kinds, a):
         value = self.number(a[1], kinds[-1])

@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable
 
 MASK32, MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-_u32, _f32, _u64, _f64 = (struct.Struct(code) for code in ("<I", "<f", "<Q", "<d"))
-TYPES = {"u8", "s8", "b8", "u16", "s16", "b16", "u32", "s32", "b32", "u64", "s64", "b64", "f32", "f64", "pred"}
+_u16, _f16, _u32, _f32, _u64, _f64 = (struct.Struct(code) for code in ("<H", "<e", "<I", "<f", "<Q", "<d"))
+TYPES = {"u8", "s8", "b8", "u16", "s16", "b16", "u32", "s32", "b32", "u64", "s64", "b64", "f16", "f32", "f64", "pred"}
 
 
 class PtxError(Exception):
@@ -40,6 +40,8 @@ def _float32_bits(number: float) -> int:
 
 def decoder(kind: str) -> Callable[[int], float]:
     """From bits to a number."""
+    if kind == "f16":
+        return lambda bits: _f16.unpack(_u16.pack(bits & 0xFFFF))[0]
     if kind == "f32":
         return lambda bits: _f32.unpack(_u32.pack(bits & MASK32))[0]
     if kind == "f64":

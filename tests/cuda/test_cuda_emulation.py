@@ -22,11 +22,12 @@ def test_results_do_not_depend_on_the_thread_order(driver):
     u = generator.standard_normal((len(lengths), 50)).astype(np.float32)
     inverse = generator.random(len(lengths)).astype(np.float32)
     tall = generator.standard_normal((3000, 9)).astype(np.float32)
-    sizes = np.array([50, 0])
+    sizes, factors = np.array([50, 0]), np.array([1.5, -0.25, -1.0], np.float32)
     results = set()
     for seed in range(4):
         with emulator.Emulator(driver, seed) as run:
             parts = run("csr_spmm_float32", indptr, indices, values, u, sizes)
+            parts += run("chebyshev_step", indptr, indices, values, u, u, u, np.array([50, 0, 0]), factors)
             parts += run("rayleigh", indptr, indices, values, inverse, u, sizes)
             parts += run("gram", tall, tall[:0], np.array([3000, 9, 9, 1]))
             parts += run("csr_symmetrise", indptr, indices, values)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matrices import SEGMENT, matrix, product, row_lengths
+from row_cases import cell_problem, cosine_problem
 from topc_cases import candidate_lists
 
 from spectral_graph import ops
@@ -192,6 +193,65 @@ def test_topc_affinity(c_intra, c_inter, threshold):
     expected = ops.topc_affinity(query, key, ptr, c_intra, c_inter, threshold)
     for part, reference in zip(got, expected, strict=True):
         assert torch.equal(part.cpu(), reference)
+
+
+@pytest.mark.parametrize("lengths", [*row_lengths().values(), [], LARGE])
+@pytest.mark.parametrize(("gain", "shift", "keep"), [(1.5, -0.25, -1.0), (0.5, 2.0, 0.0)])
+def test_chebyshev_step(lengths, gain, shift, keep):
+    csr, rows = square(lengths, 500), len(lengths)
+    for channels in (1, 6, 50, 64):
+        x, own, y = torch.randn(500, channels), torch.randn(rows, channels), torch.randn(rows, channels)
+        there, again = y.cuda(), y.cuda()
+        for to in (there, again):
+            ops.chebyshev_step_(*on_gpu(*csr, x, own), to, gain, shift, keep)
+        ops.chebyshev_step_(*csr, x, own, y, gain, shift, keep)
+        torch.testing.assert_close(there.cpu(), y, rtol=1e-3, atol=1e-2)
+        assert torch.equal(there, again)
+
+
+def test_chebyshev_step_in_place_of_its_own_rows():
+    csr = square([7] * 500)
+    x, y = torch.randn(500, 50), torch.randn(500, 50)
+    there = y.cuda()
+    ops.chebyshev_step_(*on_gpu(*csr, x), there, there, 1.5, 0.5, -1.0)
+    ops.chebyshev_step_(*csr, x, y.clone(), y, 1.5, 0.5, -1.0)
+    torch.testing.assert_close(there.cpu(), y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("rows", "depth"), [(0, 8), (10_003, 384), (77, 33)])
+def test_unit_project(rows, depth, dtype):
+    x, mean, basis = torch.randn(rows, depth).to(dtype), torch.randn(depth), torch.randn(depth, 16)
+    got, expected = ops.unit_project(*on_gpu(x, mean, basis)), ops.unit_project(x, mean, basis)
+    for part, reference in zip(got, expected, strict=True):
+        torch.testing.assert_close(part.cpu(), reference, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("c", [0, 1, 20, 500])
+def test_cosine_topc_and_cell_topc(c, dtype):
+    """Small whole numbers: every product is exact, so the lists are the same."""
+    cosines = list(map(torch.from_numpy, cosine_problem(2000, 5000, 64, 300, dtype)))
+    cells = list(map(torch.from_numpy, cell_problem(2000, [100, 0, 400, 7, 900], 64, 3, dtype)))
+    for op, arguments, more in ((ops.cosine_topc, cosines, (c, 0.5)), (ops.cell_topc, cells, (c,))):
+        for part, reference in zip(op(*on_gpu(*arguments), *more), op(*arguments, *more), strict=True):
+            assert torch.equal(part.cpu(), reference)
+
+
+def test_cosines_of_a_gpu_are_symmetric():
+    x = torch.randn(300, 384)
+    unit, _, _ = ops.unit_project(*on_gpu(x, torch.randn(384), torch.randn(384, 2)))
+    every = torch.arange(300, dtype=torch.int32).cuda()
+    arguments = unit, unit, torch.zeros(384).cuda(), torch.ones(300).cuda(), every, every.repeat(300, 1)
+    columns, values = ops.cosine_topc(*arguments, 300)
+    found = torch.zeros(300, 301).cuda().scatter_(1, columns.long() % 301, values)[:, :300]
+    assert torch.equal(found, found.T)
+
+
+def test_the_searches_have_a_limit():
+    cells = on_gpu(*map(torch.from_numpy, cell_problem(3, [3000], 8, 1)))
+    with pytest.raises(GraphError, match="c must be at most 2048 on a GPU, got 2500"):
+        ops.cell_topc(*cells, 2500)
 
 
 def test_topc_affinity_has_a_limit():

@@ -112,6 +112,14 @@ T atomicMax(T* to, T value) {
   return old;
 }
 
+// A half shifted to a float's place, with the float's bias: exact, also for subnormal numbers.
+inline float sg_half_to_float(uint16_t bits) {
+  const int magnitude = (bits & 0x7fff) << 13, sign = (bits & 0x8000) << 16;
+  if (magnitude >= 0x0f800000) return __int_as_float(sign | 0x7f800000 | magnitude);
+  return __int_as_float(sign | __float_as_int(__int_as_float(magnitude) * 0x1p112f));
+}
+#define SG_HALF_TO_FLOAT(bits) sg_half_to_float(bits)
+
 // `name` is an array under nvcc and a pointer here: no sizeof(name).
 #define SG_SHARED(T, name, count) \
   static char sg_key_##name;      \

@@ -1,8 +1,8 @@
-// csr_spmm and rayleigh.
+// csr_spmm, chebyshev_step_ and rayleigh.
 
 #include <sys/mman.h>
 
-#include "cuda/csr_spmm.cuh"
+#include "cuda/chebyshev_step.cuh"
 #include "cuda/rayleigh.cuh"
 #include "driver.h"
 
@@ -29,6 +29,21 @@ void spmm(const Arrays& in, Arrays& out) {
   const Array first_row = Array::unset<int64_t>(segments + 1), carry = Array::unset<T>(segments * channels);
   launch_spmm<T, X>(rows, entries, channels, in[0].as<int64_t>(), in[1].as<int32_t>(), in[2].as<T>(),
                     x.as<X>() + shift, out[0].as<T>(), first_row.as<int64_t>(), carry.as<T>(), nullptr);
+}
+
+// indptr, indices, values, x, own, y, [channels, shift of x, shift of own], [gain, shift, keep] -> y; own is y where it
+// is empty
+void step(const Arrays& in, Arrays& out) {
+  const int64_t rows = in[0].count<int64_t>() - 1, entries = in[1].count<int32_t>();
+  const int64_t* n = in[6].as<int64_t>();
+  const float* by = in[7].as<float>();
+  const Array x = shifted<float>(in[3], n[1]), own = shifted<float>(in[4], n[2]);
+  out.push_back(shifted<float>(in[5], 0));
+  const int64_t segments = segment_count(rows, entries);
+  const Array first_row = Array::unset<int64_t>(segments + 1), carry = Array::unset<float>(segments * n[0]);
+  launch_step(rows, entries, n[0], in[0].as<int64_t>(), in[1].as<int32_t>(), in[2].as<float>(), x.as<float>() + n[1],
+              in[4].bytes() == 0 ? out[0].as<float>() : own.as<float>() + n[2], out[0].as<float>(),
+              {by[0], by[1], by[2]}, first_row.as<int64_t>(), carry.as<float>(), nullptr);
 }
 
 // indptr, indices, values, inverse_degree, u, [channels, shift] -> s, gradient
@@ -117,6 +132,7 @@ void grid(const Arrays& in, Arrays& out) {
 const Entry entries[] = {{"csr_spmm_float32", spmm<float, float>},
                          {"csr_spmm_float64", spmm<double, double>},
                          {"csr_spmm_bfloat16", spmm<float, Bf16>},
+                         {"chebyshev_step", step},
                          {"rayleigh", rayleigh},
                          {"rayleigh_sums", rayleigh_sums},
                          {"far_spmm", far_spmm},
