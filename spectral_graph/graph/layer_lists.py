@@ -47,10 +47,10 @@ class LayerLists:
         count = self.selection.candidates[0]
         if count == 0:
             return Lists(np.zeros(last - first + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-        parts = [None if side is None else torch.from_numpy(side.read(slice(first, last))) for side in self._sides]
+        nodes = slice(first, last)
+        query = torch.from_numpy(self.query.read(nodes))
+        key = None if self.key is None else torch.from_numpy(self.key.read(nodes))
         means = [None if mean is None else torch.from_numpy(mean) for mean in self.means]
-        query, key = parts
-        assert query is not None
         pointers = torch.from_numpy(self.image_ptr[start : stop + 1] - first)
         return nearest(query, key, pointers, (count, 0), self.selection.threshold, *means)
 
@@ -84,7 +84,8 @@ class LayerLists:
             lists = open_lists(work)
         else:
             lists = find_neighbours(
-                *self._sides,
+                self.query,
+                self.key,
                 self.image_ptr,
                 count,
                 method=method,
@@ -98,7 +99,3 @@ class LayerLists:
             )
         # Times are left out, so that equal runs have equal files.
         return lists, {name: lists.facts[name] for name in SEARCH_FACTS if name in lists.facts}
-
-    @property
-    def _sides(self) -> tuple[Rows, Rows | None]:
-        return self.query, self.key
