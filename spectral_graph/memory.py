@@ -9,6 +9,7 @@ import resource
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
+_STATM = Path("/proc/self/statm")
 _CLEAR = Path("/proc/self/clear_refs")
 _GROUPS = Path("/proc/self/cgroup")
 _ROOT = Path("/sys/fs/cgroup")
@@ -56,6 +57,15 @@ def limit_bytes() -> int:
                 if group == root:
                     break
     return min(limits)
+
+
+def left_bytes() -> int:
+    """Return what of `limit_bytes` this process does not take itself; pages of files do not count, at least 0."""
+    try:
+        _, resident, shared, *_ = map(int, _STATM.read_text().split())
+    except OSError:
+        return limit_bytes()
+    return max(0, limit_bytes() - (resident - shared) * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _number(file: Path) -> list[int]:

@@ -9,7 +9,6 @@ https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,18 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
+from spectral_graph.direct_read import read_direct
 from spectral_graph.files import write_atomically
 
 _CRC_BYTES = 4
 
 
-def read_block_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+def read_block_files(folder: Path, cached: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
     """Return the attributes of a block and its arrays by name, or None where an array is stored in another way.
+
+    Args:
+        folder: of the block.
+        cached: whether the arrays may stay in the system's cache, for the next time.
 
     Raises:
         FileNotFoundError: a chunk is missing.
@@ -33,7 +37,7 @@ def read_block_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     arrays = {}
     for file in folder.iterdir():
         if file.is_dir():
-            array = _read_array(file)
+            array = _read_array(file, cached)
             if array is None:
                 return None
             arrays[file.name] = array
@@ -60,17 +64,6 @@ def write_block_files(
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
     """Make a folder a group; others see all of its description or nothing."""
     write_atomically(folder / "zarr.json", _json(_group(attributes)))
-
-
-def forget_block_files(folder: Path) -> None:
-    """Ask the system not to keep the files of a block in memory: it is not read again before others need the room."""
-    if hasattr(os, "posix_fadvise"):
-        for file in folder.glob("*/c/*"):
-            fd = os.open(file, os.O_RDONLY)
-            try:
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(fd)
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -120,7 +113,7 @@ def _write_array(folder: Path, array: np.ndarray, step: int) -> None:
     _describe(folder, about)
 
 
-def _read_array(folder: Path) -> np.ndarray | None:
+def _read_array(folder: Path, cached: bool) -> np.ndarray | None:
     about = _description(folder)
     codecs = [(codec["name"], codec.get("configuration", {}).get("endian", "little")) for codec in about["codecs"]]
     keys = about["chunk_key_encoding"]
@@ -136,12 +129,9 @@ def _read_array(folder: Path) -> np.ndarray | None:
     out = np.empty(size, np.dtype(about["data_type"]))
     for index, start in enumerate(range(0, size, step)):
         file = folder / "c" / str(index)
-        raw = np.fromfile(file, np.uint8)
+        raw = np.fromfile(file, np.uint8) if cached else read_direct(file)
         content, crc = raw[:-_CRC_BYTES], raw[-_CRC_BYTES:].tobytes()
         if len(content) != step * out.itemsize or google_crc32c.value(content) != int.from_bytes(crc, "little"):
             raise ValueError(f"{file}: its checksum does not match")
-        part = content.view(out.dtype)[: size - start]
-        if len(part) == size:
-            return part
-        out[start : start + step] = part
+        out[start : start + step] = content.view(out.dtype)[: size - start]
     return out

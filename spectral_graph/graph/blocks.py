@@ -24,7 +24,7 @@ import zarr
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
-from spectral_graph.graph.block_files import forget_block_files, read_block_files, write_block_files, write_group
+from spectral_graph.graph.block_files import read_block_files, write_block_files, write_group
 
 FORMAT = 1
 CHUNK = 1 << 20
@@ -148,14 +148,18 @@ class GraphStore:
                 remove(aside)
                 raise
 
-    def read(self, name: str) -> Block:
+    def read(self, name: str, cached: bool = True) -> Block:
         """Read a block.
+
+        Args:
+            name: of the block.
+            cached: whether it may stay in the system's cache, for the next time.
 
         Raises:
             FormatError: it is missing or damaged; the message names it.
         """
         with self._damage_in_words(name):
-            attributes, part = self._stored(name)
+            attributes, part = self._stored(name, cached)
             shape, facts = attributes["shape"], attributes["facts"]
             block = Block(
                 part["rows"],
@@ -172,17 +176,13 @@ class GraphStore:
             raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with --force graph")
         return block
 
-    def _stored(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _stored(self, name: str, cached: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Return the attributes of a block and its arrays; through zarr where they are not stored as `write` does."""
-        found = read_block_files(self.path / name)
+        found = read_block_files(self.path / name, cached)
         if found is not None:
             return found
         group = zarr.open_group(self.path / name, mode="r")
         return group.attrs, {key: array[...] for key, array in group.arrays()}
-
-    def forget(self, name: str) -> None:
-        """Ask the system not to keep the files of a block in memory."""
-        forget_block_files(self.path / name)
 
     def read_rows(self, name: str) -> np.ndarray:
         """Return the rows (n,) int64 of a block, and read nothing else of it.
@@ -230,11 +230,14 @@ class GraphStore:
 
 def local_columns(indices: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns that occur, ascending (m,) int64, and the place of each of `indices` among them, int32."""
-    used = np.zeros(nodes, bool)
-    used[indices] = True
+    # A block of a large graph reads a small range of it; only that is gone through.
+    first = int(indices.min(initial=nodes))
+    near = indices - first
+    used = np.zeros(int(near.max(initial=-1)) + 1, bool)
+    used[near] = True
     place = np.cumsum(used, dtype=np.int32)
     place -= 1
-    return np.flatnonzero(used), place[indices]
+    return np.flatnonzero(used) + first, place[near]
 
 
 def _problem(block: Block, shape: tuple[int, ...], nodes: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,20 @@ import torch
 from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
-from spectral_graph.graph.waves import Extent, plan_waves
+from spectral_graph.graph.waves import Extent, Waves, plan_waves
+from spectral_graph.memory import left_bytes, limit_bytes
 from spectral_graph.ops import csr_spmm
+from spectral_graph.paging import Pager, exceed_memory
 
 KEPT_BYTES = 64 << 20
-SWEEP_BYTES = 512 << 20
+SWEEP_BYTES = 640 << 20
 """What the blocks and rows that several products in a row work on at a time may take of the memory."""
+SWEEP_SHARE = 0.7
+"""The same as a share of the memory that is left, where that is less."""
+READERS = 3
+"""So many blocks are read at the same time, before they are needed."""
+CACHED_SHARE = 0.25
+"""Of the memory: a graph beyond it is not left in the system's cache."""
 DENSE = 0.5
 """Share of a range of rows of X from which on a block's columns are read there in place, not gathered first."""
 
@@ -74,23 +83,21 @@ class Visit:
     Attributes:
         product: which, from 0.
         block: the block.
-        begins: it is the first of the products that go together.
-        ends: it is the last of them.
-        local: whether the rows in use at a time are few.
+        needs: rows before this one are read or changed so far, by the products that go together.
+        free: rows before this one are neither read nor changed by them any more, once the visit is over.
     """
 
     product: int
     block: ReadyBlock
-    begins: bool
-    ends: bool
-    local: bool
+    needs: int
+    free: int
 
 
 class BlockOperator:
     """A sparse symmetric N x N matrix: the mean, over rounds, of the blocks on the nodes that they cover.
 
-    Memory: one block, the rows of X that it needs and its rows of the result; blocks are kept in memory up to
-    `kept_bytes` altogether.
+    Memory: one block and the next READERS, the rows of X that it needs and its rows of the result; blocks are kept in
+    memory up to `kept_bytes` altogether.
 
     Args:
         store: where the blocks lie.
@@ -117,14 +124,26 @@ class BlockOperator:
         self.rows = range(nodes)
         self._kept: dict[str, ReadyBlock] = {}
         self._extents: dict[int, Extent | None] = {}
-        self._kept_bytes, self._most_bytes = 0, kept_bytes
+        self._plans: dict[tuple[int, int], Waves] = {}
+        self._sweep_bytes: dict[int, int] = {}
+        self._kept_bytes, self._most_bytes, self._large = 0, kept_bytes, False
 
     def blocks(self) -> Iterator[ReadyBlock]:
-        """Yield the blocks in a fixed order, each read from disk unless it was kept."""
-        for index in range(len(self._names)):
-            yield self._block(index)
+        """Yield the blocks in a fixed order; the next ones are read from disk meanwhile, unless they were kept."""
+        count = len(self._names)
+        reading: dict[int, Future[ReadyBlock]] = {}
+        with ThreadPoolExecutor(READERS) as readers:
+            for index in range(count):
+                for following in range(index + 1, min(index + 1 + READERS, count)):
+                    if following not in reading and self._names[following] not in self._kept:
+                        reading[following] = readers.submit(self._read, following)
+                yield self._keep(index, reading.pop(index).result()) if index in reading else self._block(index)
 
-    def sweep(self, products: int, row_bytes: int) -> Iterator[Visit]:
+    def local(self, products: int, row_bytes: int) -> bool:
+        """Tell whether `sweep` makes these products with few blocks and rows in use at a time."""
+        return self._plan(products, row_bytes).local
+
+    def sweep(self, products: int, row_bytes: int) -> Iterator[tuple[range, Iterator[Visit]]]:
         """Yield the visits of several products in a row, each of which overwrites what the last but one wrote.
 
         Every product visits all blocks in their order. Where blocks share nodes with few others, the next product
@@ -134,34 +153,54 @@ class BlockOperator:
         Args:
             products: how many; every node must be in the rows of one block only.
             row_bytes: what a row of the two arrays takes that the products read and write.
+
+        Yields:
+            Products that go together and, to be made before the next are asked for, their visits.
         """
-        for index in range(len(self._names)):
-            if index not in self._extents:
-                self._block(index)
-        extents = [self._extents[index] for index in range(len(self._names))]
-        waves = plan_waves(extents, products, row_bytes, SWEEP_BYTES)
-        begin = 0
+        waves, begin = self._plan(products, row_bytes), 0
         while begin < products:
             if products - begin < waves.depth:
-                waves = plan_waves(extents, products - begin, row_bytes, SWEEP_BYTES)
-            held: dict[int, ReadyBlock] = {}
-            for product, index in waves.visits:
-                if product == 0:
-                    held[index] = self._block(index)
-                ends = product == waves.depth - 1
-                block = held.pop(index) if ends else held[index]
-                yield Visit(begin + product, block, product == 0, ends, waves.local)
+                waves = self._plan(products - begin, row_bytes)
+            yield range(begin, begin + waves.depth), self._visits(waves, begin)
             begin += waves.depth
 
+    def _plan(self, products: int, row_bytes: int) -> Waves:
+        if (products, row_bytes) not in self._plans:
+            for index in range(len(self._names)):
+                if index not in self._extents:
+                    self._block(index)
+            extents = [self._extents[index] for index in range(len(self._names))]
+            # Once for all plans of a sweep: they must agree about `local`, whatever else comes to take memory.
+            memory = self._sweep_bytes.setdefault(row_bytes, min(SWEEP_BYTES, int(SWEEP_SHARE * left_bytes())))
+            self._plans[products, row_bytes] = plan_waves(extents, products, row_bytes, memory)
+        return self._plans[products, row_bytes]
+
+    def _visits(self, waves: Waves, begin: int) -> Iterator[Visit]:
+        held: dict[int, ReadyBlock] = {}
+        blocks = self.blocks()
+        for product, index in waves.visits:
+            if product == 0:
+                held[index] = next(blocks)
+            ends = product == waves.depth - 1
+            block = held.pop(index) if ends else held[index]
+            yield Visit(begin + product, block, waves.needs[index], waves.free[index] if ends else 0)
+
     def _block(self, index: int) -> ReadyBlock:
+        kept = self._kept.get(self._names[index])
+        return self._keep(index, self._read(index)) if kept is None else kept
+
+    def _read(self, index: int) -> ReadyBlock:
+        # Of a large graph the next block is always the one that the system has had for longest, and would give up.
         name = self._names[index]
-        ready = self._kept.get(name)
-        if ready is None:
-            ready = self._ready(self._store.read(name))
+        return self._ready(self._store.read(name, cached=False) if self._large else self._store.read(name))
+
+    def _keep(self, index: int, ready: ReadyBlock) -> ReadyBlock:
+        if index not in self._extents:
             self._extents[index] = ready.extent
-            if self._kept_bytes + ready.nbytes <= self._most_bytes:
-                self._kept_bytes += ready.nbytes
-                self._kept[name] = ready
+            self._large = ready.nbytes * len(self._names) > CACHED_SHARE * limit_bytes()
+        if self._kept_bytes + ready.nbytes <= self._most_bytes:
+            self._kept_bytes += ready.nbytes
+            self._kept[self._names[index]] = ready
         return ready
 
     def allow(self, kept_bytes: int) -> None:
@@ -182,12 +221,22 @@ class BlockOperator:
         """
         if x.shape != out.shape or x.shape[0] != len(self.rows):
             raise GraphError(f"operator @ X: X has shape {x.shape}, expected ({len(self.rows)}, C)")
+        row_bytes = x.strides[0] + out.strides[0]
+        if self.rounds == self.world.size == 1 and exceed_memory(x, out) and self.local(1, row_bytes):
+            with Pager(x, out) as pager:
+                pager.begin([True, False], [False, True])
+                source, target = pager.arrays
+                for _, visits in self.sweep(1, row_bytes):
+                    for visit in visits:
+                        pager.reach(visit.needs)
+                        target[visit.block.rows] = _product(visit.block, source)
+                        pager.finished(visit.free)
+            return
         if self.rounds > 1:
             out[:] = 0
         x = self.gathered(x)
         for ready in self.blocks():
-            part = np.ascontiguousarray(x[ready.columns])
-            product = csr_spmm(*ready.matrix, _borrow(part), check=False).numpy()
+            product = _product(ready, x)
             if self.rounds > 1:
                 out[ready.rows] += product / np.float32(self.rounds)
             else:
@@ -206,6 +255,12 @@ def _span(ids: np.ndarray) -> np.ndarray | slice:
     if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
         return slice(int(ids[0]), int(ids[-1]) + 1)
     return ids
+
+
+def _product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
+    """Return what a block adds to its rows of the product with x (N, C)."""
+    product: np.ndarray = csr_spmm(*block.matrix, _borrow(np.ascontiguousarray(x[block.columns])), check=False).numpy()
+    return product
 
 
 def _borrow(array: np.ndarray) -> torch.Tensor:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+RUN = 2
+"""So many blocks a product visits in a row where it can: what both read is in the processor's cache the second time."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -37,11 +40,15 @@ class Waves:
         depth: how many products go together.
         local: whether the blocks and rows in use at a time take no more than the memory allowed.
         visits: (product, block) of these products, in order.
+        needs: for each block, rows before this one are in use from the first visit to it on; zeros if not `local`.
+        free: for each block, rows before this one are not in use after the last visit to it; zeros if not `local`.
     """
 
     depth: int
     local: bool
     visits: list[tuple[int, int]]
+    needs: list[int]
+    free: list[int]
 
 
 def plan_waves(extents: Sequence[Extent | None], products: int, row_bytes: int, memory: int) -> Waves:
@@ -57,7 +64,8 @@ def plan_waves(extents: Sequence[Extent | None], products: int, row_bytes: int, 
         memory: what blocks and rows in use may take. Where two products do not fit, each goes by itself.
     """
     known = [extent for extent in extents if extent is not None]
-    plain = Waves(1, False, [(0, block) for block in range(len(extents))])
+    nowhere = [0] * len(extents)
+    plain = Waves(1, False, [(0, block) for block in range(len(extents))], nowhere, nowhere)
     starts = np.array([extent.rows[0] for extent in known])
     ends = np.array([extent.rows[1] for extent in known])
     if len(known) < len(extents) or (starts[1:] != ends[:-1]).any():
@@ -76,7 +84,11 @@ def plan_waves(extents: Sequence[Extent | None], products: int, row_bytes: int, 
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     depth = -(-products // -(-products // low))  # the same number of sweeps, all about as deep
-    return Waves(depth, True, _visits(wait, depth))
+    used = [part.rows + part.columns if part.columns[1] > part.columns[0] else part.rows for part in known]
+    needs = np.maximum.accumulate([max(rows) for rows in used])
+    later = np.minimum.accumulate([min(rows) for rows in used[::-1]])[::-1]
+    free = np.append(later[1:], ends[-1])
+    return Waves(depth, True, _visits(wait, depth), needs.tolist(), free.tolist())
 
 
 def _neighbours(extents: Sequence[Extent], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,20 +106,20 @@ def _neighbours(extents: Sequence[Extent], starts: np.ndarray) -> tuple[np.ndarr
 
 
 def _visits(wait: np.ndarray, depth: int) -> list[tuple[int, int]]:
-    """Return the order that begins a later product as soon as it can."""
-    count, done, visits = len(wait), [0] * depth, []
-    limits = wait.tolist()
-    for block in range(count):
+    """Return the order that begins a later product as soon as it can make a run of blocks."""
+    count, done = len(wait), [0] * depth
+    visits: list[tuple[int, int]] = []
+    limits = np.maximum.accumulate(wait).tolist()
+    while done[0] < count:
         product = 0
-        done[0] = block + 1
-        visits.append((0, block))
         while True:
-            following = product + 1
-            if following < depth and done[following] < count and done[product] >= limits[done[following]]:
-                visits.append((following, done[following]))
-                done[following] += 1
-                product = following
-            elif product:
+            begin = done[product] if product < depth else count
+            end = min(begin + RUN, count)
+            if begin < count and (product == 0 or done[product - 1] >= limits[end - 1]):
+                visits += [(product, block) for block in range(begin, end)]
+                done[product] = end
+                product += 1
+            elif product > 1:
                 product -= 1
             else:
                 break

@@ -25,7 +25,7 @@ from spectral_graph.solve.lanczos import Spectrum, estimate_spectrum
 from spectral_graph.solve.rayleigh_ritz import Round, rayleigh_ritz
 from spectral_graph.solve.recurrence import chebyshev_filter, step
 from spectral_graph.solve.schedule import Filter, block_width, first_filter, locked_columns, next_filter
-from spectral_graph.solve.streaming import borrow, chunks, paged, random_rows, workspace
+from spectral_graph.solve.streaming import borrow, chunks, random_rows, row_parts, workspace
 from spectral_graph.solve.widen import image_chunks
 
 MEMORY_BYTES = 256 << 20
@@ -146,8 +146,8 @@ def chebyshev(
 
 
 def _copy(source: np.ndarray, target: np.ndarray) -> None:
-    for rows in paged(source, target):
-        target[rows] = source[rows]
+    for part, into in row_parts([source], [target]):
+        into[:] = part
 
 
 def _begin_with(start: np.ndarray, x: np.ndarray) -> None:
@@ -172,11 +172,11 @@ def _filter_columns(
     # The active columns lie side by side in the working space, so that products read whole rows.
     shape = len(x), x.shape[1] - locked
     current, other = (array.reshape(-1)[: shape[0] * shape[1]].reshape(shape) for array in (first, second))
-    for rows in chunks(len(x)):
-        current[rows] = x[rows, locked:]
+    for part, into in row_parts([x], [current]):
+        into[:] = part[:, locked:]
     done, _ = chebyshev_filter(operator, current, other, chosen.lower, chosen.cut, chosen.top, chosen.degree)
-    for rows in chunks(len(x)):
-        x[rows, locked:] = done[rows]
+    for into, part, _ in row_parts([x, done], [x]):
+        into[:, locked:] = part
     return x, first, second
 
 
@@ -200,9 +200,9 @@ def rayleigh_quotients(operator: BlockOperator, x: np.ndarray, work: Path) -> np
     with workspace(world.folder(work), (x.shape[0], x.shape[1]), 1, MEMORY_BYTES) as (product,):
         operator.apply(x, product)
         top, bottom = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-        for rows in chunks(len(x)):
-            part = borrow(x[rows]).numpy()
-            top += np.einsum("nc,nc->c", part, product[rows], dtype=np.float64)
+        for own, image in row_parts([x, product]):
+            part = borrow(own).numpy()
+            top += np.einsum("nc,nc->c", part, image, dtype=np.float64)
             bottom += np.einsum("nc,nc->c", part, part, dtype=np.float64)
     top, bottom = world.sum(np.stack([top, bottom]))
     return np.asarray(top / np.maximum(bottom, np.finfo(np.float64).tiny))

@@ -9,7 +9,7 @@ import torch
 
 from spectral_graph.graph.operator import BlockOperator, ReadyBlock
 from spectral_graph.ops import chebyshev_step_
-from spectral_graph.solve.paging import Pager
+from spectral_graph.paging import Pager, exceed_memory
 from spectral_graph.solve.streaming import borrow, chunks
 
 Factors = tuple[float, float, float]
@@ -33,6 +33,8 @@ def step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shi
 def steps(operator: BlockOperator, x: np.ndarray, y: np.ndarray, factors: Sequence[Factors]) -> None:
     """Make several steps in a row, with x and y in turns: the first sets y, the second x, and so on.
 
+    Of more than one step only the last result is kept; the other array is lost.
+
     Args:
         operator: S, N x N.
         x: as in `step`.
@@ -44,17 +46,20 @@ def steps(operator: BlockOperator, x: np.ndarray, y: np.ndarray, factors: Sequen
         for index, one in enumerate(factors):
             _whole_step(operator, arrays[index % 2], arrays[1 - index % 2], *one)
         return
-    with Pager(x, y) as pager:
-        for visit in operator.sweep(len(factors), 2 * x.strides[0]):
-            rows, columns, local = visit.block.rows, visit.block.columns, visit.local
-            if local and visit.begins and isinstance(rows, slice) and isinstance(columns, slice):
-                if rows.start == 0:
-                    pager.begin()
-                pager.ahead(min(max(columns.stop, rows.stop) + rows.stop - rows.start, len(x)))
-            source, target = arrays[visit.product % 2], arrays[1 - visit.product % 2]
-            _add_block(visit.block, source, source, target, *factors[visit.product])
-            if local and visit.ends and isinstance(rows, slice):
-                pager.finished(rows.start, rows.stop)
+    count, row_bytes = len(factors), 2 * x.strides[0]
+    with Pager(x, y, when=exceed_memory(x, y) and operator.local(count, row_bytes)) as pager:
+        places = pager.arrays
+        for products, visits in operator.sweep(count, row_bytes):
+            # The first of the products reads array `begin` and the last one sets array `end`.
+            begin, end = products.start % 2, products.stop % 2
+            loads, stores = [True, True], [len(products) > 1 and products.stop < count] * 2
+            loads[1 - begin], stores[end] = factors[products.start][2] != 0, True
+            pager.begin(loads, stores)
+            for visit in visits:
+                pager.reach(visit.needs)
+                source, target = places[visit.product % 2], places[1 - visit.product % 2]
+                _add_block(visit.block, source, source, target, *factors[visit.product])
+                pager.finished(visit.free)
 
 
 def _whole_step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shift: float, keep: float) -> None:

@@ -6,7 +6,7 @@ The row chunks are fixed, and the operators below are bitwise independent of the
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import torch
 
 from spectral_graph.bank import allocate
 from spectral_graph.files import disk_full_in_words, remove, require_space
+from spectral_graph.memory import left_bytes
 from spectral_graph.ops import gram, rotate
-from spectral_graph.solve.paging import Pager
+from spectral_graph.paging import Pager
 
 ROWS = 1 << 16
 
@@ -27,13 +28,28 @@ def chunks(rows: int) -> Iterator[slice]:
         yield slice(start, min(start + ROWS, rows))
 
 
-def paged(*arrays: np.ndarray) -> Iterator[slice]:
-    """Yield `chunks` of arrays of the same length, the next one read ahead and the last one written behind."""
-    with Pager(*arrays) as pager:
+def row_parts(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray] = ()) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the rows of arrays, the same `chunks` of all, the next ones read ahead and the last ones written behind.
+
+    Args:
+        reads: arrays that are read.
+        writes: arrays that are written in full, of as many rows; one may be in `reads`, too.
+
+    Yields:
+        A part of each array, of `reads` and then of `writes`, until the next is asked for.
+    """
+    others = [array for array in writes if all(array is not read for read in reads)]
+    arrays = [*reads, *others]
+    stores = [any(array is written for written in writes) for array in arrays]
+    places = [next(at for at, array in enumerate(arrays) if array is asked) for asked in (*reads, *writes)]
+    # Windows hold two chunks at times; the system can take pages of a memory map from one that is too wide for that.
+    fits = 2 * ROWS * sum(array.strides[0] for array in arrays) <= left_bytes()
+    with Pager(*arrays, when=fits) as pager:
+        pager.begin([True] * len(reads) + [False] * len(others), stores)
         for rows in chunks(len(arrays[0])):
-            pager.ahead(min(2 * rows.stop - rows.start, len(arrays[0])))
-            yield rows
-            pager.finished(rows.start, rows.stop)
+            pager.reach(rows.stop)
+            yield tuple(pager.arrays[place][rows] for place in places)
+            pager.finished(rows.stop)
 
 
 def borrow(part: np.ndarray) -> torch.Tensor:
@@ -46,16 +62,16 @@ def borrow(part: np.ndarray) -> torch.Tensor:
 def gram_matrix(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     """Return X^T X, or X^T Y, (C, C) float64, of (N, C) float32 arrays."""
     total = np.zeros((x.shape[1], x.shape[1] if y is None else y.shape[1]))
-    for rows in chunks(len(x)):
-        total += gram(borrow(x[rows]), None if y is None else borrow(y[rows])).numpy()
+    for left, *right in row_parts([x] if y is None else [x, y]):
+        total += gram(borrow(left), borrow(right[0]) if right else None).numpy()
     return total
 
 
 def gram_matrices(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return X^T X, X^T Y and Y^T Y, (3, C, C) float64, of (N, C) float32 arrays, each read once."""
     total = np.zeros((3, x.shape[1], x.shape[1]))
-    for rows in paged(x, y):
-        left, right = borrow(x[rows]), borrow(y[rows])
+    for parts in row_parts([x, y]):
+        left, right = map(borrow, parts)
         total += np.stack([gram(left, None).numpy(), gram(left, right).numpy(), gram(right, None).numpy()])
     return total
 
@@ -63,8 +79,8 @@ def gram_matrices(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def rotate_into(x: np.ndarray, u: np.ndarray, out: np.ndarray) -> None:
     """Write X U into `out`: x (N, C) float32, u (C, K) float64, out (N, K) float32; out may be x if K = C."""
     matrix = torch.from_numpy(np.ascontiguousarray(u, np.float64))
-    for rows in paged(x, out):
-        out[rows] = rotate(borrow(x[rows]), matrix).numpy()
+    for part, turned in row_parts([x], [out]):
+        turned[:] = rotate(borrow(part), matrix).numpy()
 
 
 @contextmanager
@@ -109,15 +125,17 @@ def random_rows(out: np.ndarray, seed: int, stream: int, first: int = 0) -> None
     """
     channels, end = out.shape[1], first + len(out)
     with Pager(out) as pager:
+        pager.begin([False], [True])
+        (into,) = pager.arrays
         for index in range(first // ROWS, -(-end // ROWS)):
             generator = np.random.Generator(np.random.Philox(key=(seed, (stream << 40) + index)))
             begin, stop = max(first, index * ROWS), min(end, (index + 1) * ROWS)
             raw = generator.bytes((stop - index * ROWS) * channels)
-            part = out[begin - first : stop - first]
+            part = into[begin - first : stop - first]
             part[:] = np.frombuffer(raw, np.int8)[(begin - index * ROWS) * channels :].reshape(part.shape)
             part *= 2
             part += 1
-            pager.finished(begin - first, stop - first)
+            pager.finished(stop - first)
 
 
 def normal_rows(out: np.ndarray, seed: int, stream: int) -> None:

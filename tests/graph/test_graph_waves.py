@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array
 
 import spectral_graph.graph.operator as operator_module
+import spectral_graph.paging as paging
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.graph.waves import Extent, plan_waves
-from spectral_graph.solve.recurrence import chebyshev_filter
+from spectral_graph.solve.recurrence import chebyshev_filter, step
 
 ROWS = 10
 
@@ -117,3 +118,55 @@ def test_a_filter_in_waves_has_the_bits_of_one_step_by_step(tmp_path, monkeypatc
     middle, half = -0.05, 0.25
     scale = by((values - middle) / half) / by((0.9 - middle) / half)
     np.testing.assert_allclose(results[0], vectors @ (scale[:, None] * (vectors.T @ start)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 7, 12])
+@pytest.mark.parametrize("memory", [0, 40_000, 1 << 30])
+def test_products_in_windows_have_the_bits_of_memory(tmp_path, monkeypatch, memory, degree):
+    store, dense = banded(tmp_path)
+    monkeypatch.setattr(operator_module, "SWEEP_BYTES", memory)
+    start = np.random.default_rng(1).standard_normal((600, 5)).astype(np.float32)
+
+    def results(new):
+        operator = BlockOperator(store, store.names("merged/symmetric"), 600, 1, kept_bytes=0)
+        x, y, z = new("x"), new("y"), new("z")
+        x[:], y[:], z[:] = start, np.nan, np.nan
+        x, other = chebyshev_filter(operator, x, y, -0.3, 0.2, 0.9, degree)
+        step(operator, x, other, 1.0, 0.0, 0.0)
+        operator.apply(x, z)
+        return np.array(x), np.array(other), np.array(z)
+
+    expected = results(lambda _: np.empty((600, 5), np.float32))
+    monkeypatch.setattr(paging, "left_bytes", lambda: 0)
+    monkeypatch.setattr(paging, "PIECE", 4096)
+    found = results(lambda name: np.memmap(tmp_path / name, np.float32, "w+", shape=(600, 5)))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found[2], dense @ found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_larger_than_memory_is_read_past_the_cache(tmp_path, monkeypatch):
+    store, dense = banded(tmp_path)
+    asked = []
+    monkeypatch.setattr(operator_module, "limit_bytes", lambda: 1000)
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda name, cached=True: (asked.append(cached), read(name, cached))[1])
+    operator = BlockOperator(store, store.names("merged/symmetric"), 600, 1, kept_bytes=0)
+    x = np.random.default_rng(1).standard_normal((600, 5)).astype(np.float32)
+    for _ in range(2):
+        np.testing.assert_allclose(operator @ x, dense @ x, rtol=1e-4, atol=1e-5)
+    assert len(asked) == 30 and not any(asked[15:])
+
+
+def test_memory_that_others_take_meanwhile_changes_no_bit(tmp_path, monkeypatch):
+    store, _ = banded(tmp_path)
+    start = np.random.default_rng(1).standard_normal((600, 5)).astype(np.float32)
+    monkeypatch.setattr(paging, "left_bytes", lambda: 0)
+    monkeypatch.setattr(operator_module, "SWEEP_SHARE", 1)
+    results = []
+    for left in ([1 << 30] * 9, [40_000] + [0] * 9):
+        monkeypatch.setattr(operator_module, "left_bytes", lambda left=left: left.pop(0))
+        operator = BlockOperator(store, store.names("merged/symmetric"), 600, 1, kept_bytes=0)
+        x, y = (np.memmap(tmp_path / name, np.float32, "w+", shape=start.shape) for name in "xy")
+        x[:] = start
+        results.append(np.array(chebyshev_filter(operator, x, y, -0.3, 0.2, 0.9, 13)[0]))
+    np.testing.assert_array_equal(results[0], results[1])
