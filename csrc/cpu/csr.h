@@ -54,7 +54,30 @@ SG_AVX2 inline bool columns_valid_avx2(const int32_t* indices, int64_t count, in
   for (; i < count; ++i) most = std::max(most, static_cast<uint32_t>(indices[i]));
   return static_cast<int64_t>(most) < columns;
 }
+
+SG_AVX2 inline bool ascending_avx2(const int64_t* numbers, int64_t count) {
+  __m256i falls = _mm256_setzero_si256();
+  int64_t i = 1;
+  for (; i + 4 <= count; i += 4) {
+    const __m256i before = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers + i - 1));
+    const __m256i here = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers + i));
+    falls = _mm256_or_si256(falls, _mm256_cmpgt_epi64(before, here));
+  }
+  bool ordered = _mm256_testz_si256(falls, falls) != 0;
+  for (; i < count; ++i) ordered &= numbers[i - 1] <= numbers[i];
+  return ordered;
+}
 #endif
+
+// Whether no number is below the one before it.
+inline bool ascending(const int64_t* numbers, int64_t count) {
+#ifdef SG_X86
+  if (has_avx2()) return ascending_avx2(numbers, count);
+#endif
+  bool ordered = true;
+  for (int64_t i = 1; i < count; ++i) ordered &= numbers[i - 1] <= numbers[i];
+  return ordered;
+}
 
 // As unsigned numbers the negative columns are the largest, so one maximum tests both ends.
 inline bool columns_valid(const int32_t* indices, int64_t count, int64_t columns) {
@@ -70,9 +93,9 @@ inline bool columns_valid(const int32_t* indices, int64_t count, int64_t columns
 // Whether nothing that the rows [begin, end) name lies outside the arrays. It is called right before the rows are
 // worked on: the pass over the indices brings them into the cache, so the check costs little.
 inline bool rows_valid(const Csr& csr, int64_t begin, int64_t end) {
-  bool ordered = csr.indptr[begin] >= 0 && csr.indptr[end] <= csr.entries;
-  for (int64_t i = begin; i < end; ++i) ordered &= csr.indptr[i] <= csr.indptr[i + 1];
-  return ordered && columns_valid(csr.indices + csr.indptr[begin], csr.indptr[end] - csr.indptr[begin], csr.columns);
+  return csr.indptr[begin] >= 0 && csr.indptr[end] <= csr.entries &&
+         ascending(csr.indptr + begin, end - begin + 1) &&
+         columns_valid(csr.indices + csr.indptr[begin], csr.indptr[end] - csr.indptr[begin], csr.columns);
 }
 
 // Names the first fault of a matrix that rows_valid refused.
@@ -115,12 +138,16 @@ constexpr int64_t kCheckedEntries = 4096;  // at a time: their indices then wait
 template <class Rows>
 bool for_checked_rows(const Csr& csr, int64_t begin, int64_t end, const Rows& rows) {
   while (begin < end) {
-    // Unsigned, because the numbers may be anything yet.
-    const auto entries = [&](int64_t past) {
-      return static_cast<uint64_t>(csr.indptr[past]) - static_cast<uint64_t>(csr.indptr[begin]);
+    // Unsigned, because the numbers may be anything yet: where they are not ascending, the block may be any.
+    const auto fits = [&](int64_t past) {
+      return static_cast<uint64_t>(csr.indptr[past]) - static_cast<uint64_t>(csr.indptr[begin]) <= kCheckedEntries;
     };
-    int64_t past = begin + 1;
-    while (past < end && past - begin < kCheckedEntries && entries(past + 1) <= kCheckedEntries) ++past;
+    int64_t past = begin + 1, last = std::min(end, begin + kCheckedEntries);
+    while (past < last) {
+      const int64_t middle = last - (last - past) / 2;
+      if (fits(middle)) past = middle;
+      else last = middle - 1;
+    }
     if (!rows_valid(csr, begin, past)) return false;
     rows(begin, past);
     begin = past;

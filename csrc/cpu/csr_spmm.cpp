@@ -1,6 +1,7 @@
 // csr_spmm: y = A x for a sparse A in compressed rows and a dense x of few columns.
 
 #include "cpu/csr.h"
+#include "cpu/long_rows.h"
 #include "cpu/pages.h"
 #include "cpu/spmm_bf16.h"
 #include "cpu/spmm_rows.h"
@@ -27,9 +28,10 @@ Tensor csr_spmm(const Tensor& indptr, const Tensor& indices, const Tensor& value
   const int64_t channels = x.size(1);
   Tensor y = new_result(x, {csr.rows, channels}, result);
   const auto multiply = [&](const auto rows, const auto* stored, const auto* in, auto* out) {
-    for_each_rows(kOp, csr, kLeastWork, check, [&](int64_t begin, int64_t end) {
-      rows(csr, {stored}, in, channels, out, begin, end);
-    });
+    multiply_rows(kOp, csr, channels, out, kLeastWork, check,
+                  [&](const Csr& part, auto* to, int64_t begin, int64_t end) {
+                    rows(part, {stored}, in, channels, to, begin, end);
+                  });
   };
   if (type == ScalarType::Double) {
     multiply(rows_portable<double, StoredEntries<double>>, values.const_data_ptr<double>(),

@@ -2,9 +2,13 @@
 //
 // One row of y is held in registers while the row's entries pass; the rows of x that come kAhead entries later are
 // prefetched, because they lie anywhere in memory. Every y[i, c] is one chain of additions in the order of the
-// entries, so the result depends neither on the number of threads nor on the parts.
+// entries, or two where the row is narrow: one chain of the first, third, fifth ... entry and one of the others. So the
+// result depends neither on the number of threads nor on the parts.
 
 #pragma once
+
+#include <algorithm>
+#include <cstring>
 
 #include "cpu/csr.h"
 
@@ -12,6 +16,8 @@ namespace sg {
 
 constexpr int64_t kAhead = 16;        // entries between a prefetch and its use
 constexpr int kMostVectors = 13;      // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
+constexpr int kPairedVectors = 4;     // up to so many vectors two entries are taken at a time
+constexpr int kTwoChainVectors = 3;   // up to so many vectors a sum has two chains
 constexpr int kTileVectors = 8;       // the width of a tile where a row does not fit
 constexpr int64_t kLeastWork = 4096;  // entries + rows of a part
 
@@ -57,35 +63,66 @@ using Rows = void (*)(const Csr&, const Entries&, const float*, int64_t, float*,
 
 #ifdef SG_X86
 
+// Two indices at once, the first in the low half.
+inline int64_t two_indices(const int32_t* indices) {
+  int64_t both;
+  std::memcpy(&both, indices, sizeof both);
+  return both;
+}
+
 // Columns [0, width) of one row of y, 8 (NV - 1) < width <= 8 NV, from the entries [begin, end). Where NV > 1 the last
 // vector reaches back over its neighbour instead of past the end: the shared columns are computed twice, to the same
-// bits. NV = 1 uses a mask. The chains of neighbouring rows overlap in the processor, so one sum a column is enough.
+// bits. NV = 1 uses a mask. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
+// a sum has two chains. In wide rows the chains of neighbouring vectors and rows overlap anyway.
 template <int NV, class Entry>
 SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x, int64_t stride, int64_t width,
                               float* y, int64_t begin, int64_t end) {
-  __m256 sum[NV];
+  constexpr int kChains = NV <= kTwoChainVectors ? 2 : 1;
+  __m256 sum[kChains][NV];
 #pragma GCC unroll 16  // without it the longer loops stay loops, and the sums go to memory
-  for (int k = 0; k < NV; ++k) sum[k] = _mm256_setzero_ps();
+  for (int k = 0; k < kChains * NV; ++k) sum[k / NV][k % NV] = _mm256_setzero_ps();
   const int64_t last = NV > 1 ? width - 8 : 0;
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(width)), lanes);
-  for (int64_t p = begin; p < end; ++p) {
-    if (p + kAhead < csr.entries) {
-      const char* later = reinterpret_cast<const char*>(x + static_cast<int64_t>(csr.indices[p + kAhead]) * stride);
+  const auto ask_for = [&](int64_t column) SG_AVX2 __attribute__((always_inline)) {
+    const char* later = reinterpret_cast<const char*>(x + column * stride);
 #pragma GCC unroll 8
-      for (int line = 0; line < (NV * 32 + 63) / 64; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
-    }
-    const float* row = x + static_cast<int64_t>(csr.indices[p]) * stride;
+    for (int line = 0; line < (NV * 32 + 63) / 64; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
+  };
+  const auto add = [&](int64_t p, int64_t column, __m256 (&to)[NV]) SG_AVX2 __attribute__((always_inline)) {
+    const float* row = x + column * stride;
     const __m256 value = _mm256_set1_ps(entry(p));
 #pragma GCC unroll 16
-    for (int k = 0; k < NV - 1; ++k) sum[k] = _mm256_fmadd_ps(value, _mm256_loadu_ps(row + 8 * k), sum[k]);
+    for (int k = 0; k < NV - 1; ++k) to[k] = _mm256_fmadd_ps(value, _mm256_loadu_ps(row + 8 * k), to[k]);
     const __m256 tail = NV > 1 ? _mm256_loadu_ps(row + last) : _mm256_maskload_ps(row, mask);
-    sum[NV - 1] = _mm256_fmadd_ps(value, tail, sum[NV - 1]);
+    to[NV - 1] = _mm256_fmadd_ps(value, tail, to[NV - 1]);
+  };
+  int64_t p = begin;
+  if (NV <= kPairedVectors) {
+    for (const int64_t stop = std::min(end, csr.entries - kAhead) - 1; p < stop; p += 2) {
+      const int64_t later = two_indices(csr.indices + p + kAhead), now = two_indices(csr.indices + p);
+      ask_for(static_cast<int32_t>(later));
+      add(p, static_cast<int32_t>(now), sum[0]);
+      ask_for(later >> 32);
+      add(p + 1, now >> 32, sum[kChains - 1]);
+    }
+    for (; p + 1 < end; p += 2) {  // the last entries of the matrix
+      add(p, csr.indices[p], sum[0]);
+      add(p + 1, csr.indices[p + 1], sum[kChains - 1]);
+    }
+  }
+  for (; p < end; ++p) {
+    if (p + kAhead < csr.entries) ask_for(csr.indices[p + kAhead]);
+    add(p, csr.indices[p], sum[0]);
+  }
+  if (kChains > 1) {
+#pragma GCC unroll 16
+    for (int k = 0; k < NV; ++k) sum[0][k] = _mm256_add_ps(sum[0][k], sum[kChains - 1][k]);
   }
 #pragma GCC unroll 16
-  for (int k = 0; k < NV - 1; ++k) _mm256_storeu_ps(y + 8 * k, sum[k]);
-  if (NV > 1) _mm256_storeu_ps(y + last, sum[NV - 1]);
-  else _mm256_maskstore_ps(y, mask, sum[0]);
+  for (int k = 0; k < NV - 1; ++k) _mm256_storeu_ps(y + 8 * k, sum[0][k]);
+  if (NV > 1) _mm256_storeu_ps(y + last, sum[0][NV - 1]);
+  else _mm256_maskstore_ps(y, mask, sum[0][0]);
 }
 
 template <int NV, class Entries>
@@ -94,6 +131,16 @@ SG_AVX2 void rows_avx2(const Csr& csr, const Entries& entries, const float* x, i
   for (int64_t i = begin; i < end; ++i) {
     tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1]);
   }
+}
+
+// A row of one entry, and at least 8 columns, to the same bits.
+SG_AVX2 inline void scaled_avx2(const float* row, float value, int64_t channels, float* y) {
+  const __m256 factor = _mm256_set1_ps(value), zero = _mm256_setzero_ps();
+  const auto scale = [&](int64_t c) SG_AVX2 {
+    _mm256_storeu_ps(y + c, _mm256_fmadd_ps(factor, _mm256_loadu_ps(row + c), zero));
+  };
+  for (int64_t c = 0; c + 8 <= channels; c += 8) scale(c);
+  if (channels % 8 != 0) scale(channels - 8);
 }
 
 // More columns than registers: tiles of kTileVectors, the last of NV vectors. A row's tiles follow each other, so its
@@ -105,6 +152,10 @@ SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float
   for (int64_t i = begin; i < end; ++i) {
     const auto entry = entries.row(i);
     const int64_t first = csr.indptr[i], past = csr.indptr[i + 1];
+    if (past - first == 1) {
+      scaled_avx2(x + csr.indices[first] * channels, entry(first), channels, y + i * channels);
+      continue;
+    }
     int64_t c = 0;
     for (; c + kWidth < channels; c += kWidth) {
       tile_avx2<kTileVectors>(csr, entry, x + c, channels, kWidth, y + i * channels + c, first, past);

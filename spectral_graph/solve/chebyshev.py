@@ -118,7 +118,11 @@ def chebyshev(
                 )
             random_rows(x, seed, 2, rows.start)
         saved = time.monotonic()
-        while len(rounds) < max_rounds and not (rounds and rounds[-1].residuals[:channels].max() <= tol):
+
+        def ended() -> bool:
+            return len(rounds) >= max_rounds or (bool(rounds) and rounds[-1].residuals[:channels].max() <= tol)
+
+        while not ended():
             if rounds:
                 locked = locked_columns(rounds[-1], channels, tol)
                 chosen = next_filter(spectrum, rounds[-1], locked, channels, tol, degree)
@@ -136,7 +140,8 @@ def chebyshev(
             ritz, residuals = rayleigh_ritz(x, product, free, seed, 2 + index, world, rows.start)
             x, free = free, x
             rounds.append(Round(index, ritz, residuals, *done))
-            if world.agree(time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
+            # After the last round the caller stores the result: a checkpoint would only take as long again.
+            if not ended() and world.agree(time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
                 begin_together(state, world)
                 _copy(x, state.draft()[rows.start : rows.stop])
                 commit_together(state, world, spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spectral_graph.errors import GraphError
 from spectral_graph.ops import csr_spmm
@@ -23,6 +25,7 @@ LENGTHS = {
     "one row": [50_000],
     "about a block of checked entries": [4095, 4096, 4097, 8192, 8193],
     "long ones at both ends": [9000, 3, 0, 7, 20_000, 0, 12, 5000],
+    "just long, and of uneven pieces": [4096, 4097, 5119, 6143, 10_241],
     "long ones in the middle": [2] * 300 + [30_000, 4097] + [0] * 50 + [5] * 300,
 }
 
@@ -50,6 +53,33 @@ def test_the_product_lies_within_the_bound_and_does_not_depend_on_the_threads(le
     per_step = np.array(lengths) * (2.0**-53 if dtype == torch.float64 else 2.0**-24)
     bound = 2 * (per_step / (1 - per_step))[:, None] * (abs(a) @ abs(dense))  # twice: SciPy's sum has errors as well
     assert (np.abs(made[0].double().numpy() - a @ dense) <= bound).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 40) | st.integers(4090, 9000), min_size=1, max_size=12),
+    channels=st.sampled_from([1, 7, 8, 16, 24, 25, 32, 50, 128]),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+    data=st.data(),
+)
+def test_a_row_has_the_same_bits_in_whatever_part_of_the_matrix_it_is_computed(lengths, channels, dtype, data):
+    indptr, indices, values = matrix_with_long_rows(lengths, 500)
+    values = values.double() if dtype == torch.float64 else values
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((500, channels))).to(dtype)
+    whole = csr_spmm(indptr, indices, values, x)
+    first = data.draw(st.integers(0, len(lengths) - 1))
+    past = data.draw(st.integers(first + 1, len(lengths)))
+    own = slice(int(indptr[first]), int(indptr[past]))
+    part = csr_spmm(indptr[first : past + 1] - indptr[first], indices[own], values[own], x)
+    assert torch.equal(part, whole[first:past])
+
+
+def test_a_row_of_very_many_entries():
+    # more than 256 pieces of 1024
+    indptr, indices, values = matrix_with_long_rows([3, 300_000, 2], 3000)
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((3000, 3), np.float32))
+    a = scipy.sparse.csr_matrix((values.double().numpy(), indices.numpy(), indptr.numpy()), (3, 3000))
+    np.testing.assert_allclose(csr_spmm(indptr, indices, values, x), a @ x.double().numpy(), atol=3e-3)
 
 
 @pytest.mark.parametrize("place", [0, 4095, 4096, 19_999])

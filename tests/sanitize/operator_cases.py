@@ -22,6 +22,7 @@ def matrices() -> Iterator[tuple[int, tuple[torch.Tensor, ...], np.ndarray]]:
     """Yield the columns, the matrix and its dense form: empty ones, one row, one column, hubs, long and empty rows."""
     generator = np.random.default_rng(0)
     shapes = [([], 5), ([0, 0, 0], 4), ([], 0), ([9], 7), ([1, 0, 1, 1], 1), ([0, 300, 0, 1, 40] * 3, 33)]
+    shapes.append(([4500, 2, 5000], 40))
     shapes.append((generator.integers(0, 30, 700).tolist(), 700))
     for lengths, columns in shapes:
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -76,6 +77,10 @@ def spmm() -> None:
         for channels in (0, 1, 7, 8, 13):
             a, b = random(len(dense), channels), random(columns, channels, 1)
             near(ops.csr_sddmm(indptr, indices, a, b), (a.numpy()[rows] * b.numpy()[indices.numpy()]).sum(1))
+    diagonal = torch.arange(20_001), torch.arange(20_000, dtype=torch.int32), torch.full((20_000,), 2.0)
+    for channels in (40, 41, 40, 30):  # results whose memory is used again
+        x = random(20_000, channels)
+        assert torch.equal(ops.csr_spmm(*diagonal, x), 2 * x)
     x = torch.zeros(4, 20)
     x[1, 0], x[3, 19] = torch.nan, torch.inf
     ends = torch.tensor([0, 1, 3]), torch.tensor([0, 1, 3], dtype=torch.int32), torch.ones(3)

@@ -83,7 +83,9 @@ def test_interrupted_solve_ends_bit_identical(tmp_path, monkeypatch, memory_byte
         pass
 
     def stop(result):
-        raise Stop
+        # After the last round the result goes to the bank: it is not kept here as well.
+        if result.index < len(rounds):
+            raise Stop
 
     interrupted = 0
     for _ in range(len(rounds) + 1):
@@ -92,7 +94,7 @@ def test_interrupted_solve_ends_bit_identical(tmp_path, monkeypatch, memory_byte
             break
         except Stop:
             interrupted += 1
-    assert interrupted == len(rounds) >= 3
+    assert interrupted == len(rounds) - 1 >= 2
     np.testing.assert_array_equal(whole.view(), again.view())
 
 
