@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     parser = make_parser(program)
     options = parser.parse_args(given)
     try:
-        _let_terminate()
-        # Of several processes one speaks.
-        reporter = Reporter(quiet=getattr(options, "quiet", False) or process_number() > 0)
-        if options.command == "info":
-            print(_info(options, parser, reporter))  # noqa: T201  the result of the command
-            return 0
-        if options.command == "models":
-            from spectral_graph.features.listing import describe_models
-
-            print(describe_models())  # noqa: T201  the result of the command
-            return 0
-        if options.command == "image":
-            _image(options, shlex.join([program, *given]), reporter)
-            return 0
-        shown = given[1:] if program != "spectral-graph" else given
-        _run(options, shlex.join([*program.split(), *shown]), reporter)
+        with _ending_at_sigterm():
+            return _execute(options, given, parser, program)
     except SpectralGraphError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  also when --quiet
         return error.exit_code
@@ -63,21 +50,46 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     except KeyboardInterrupt as stop:
         print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 143 if isinstance(stop, Terminated) else 130
-    return 0
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM."""
 
 
-def _let_terminate() -> None:
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
     """End at SIGTERM as at Ctrl-C; processes of torchrun leave it to torchrun."""
+    if "WORLD_SIZE" in os.environ or threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(number: int, frame: object) -> None:
         raise Terminated
 
-    if "WORLD_SIZE" not in os.environ and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _execute(options: argparse.Namespace, given: Sequence[str], parser: argparse.ArgumentParser, program: str) -> int:
+    # Of several processes one speaks.
+    reporter = Reporter(quiet=getattr(options, "quiet", False) or process_number() > 0)
+    if options.command == "info":
+        print(_info(options, parser, reporter))  # noqa: T201  the result of the command
+        return 0
+    if options.command == "models":
+        from spectral_graph.features.listing import describe_models
+
+        print(describe_models())  # noqa: T201  the result of the command
+        return 0
+    if options.command == "image":
+        _image(options, shlex.join([program, *given]), reporter)
+        return 0
+    shown = given[1:] if program != "spectral-graph" else given
+    _run(options, shlex.join([*program.split(), *shown]), reporter)
+    return 0
 
 
 def _info(options: argparse.Namespace, parser: argparse.ArgumentParser, reporter: Reporter) -> str:

@@ -28,7 +28,7 @@ def _list(value: Any) -> Any:
 
 
 def _device(value: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", value):
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", value):
         raise ValueError("there is no such device; give cpu, cuda or cuda:N")
     return value
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,5 +55,6 @@ def _room(size: int) -> mmap.mmap:
     if _ROOM.memory is None or len(_ROOM.memory) < size:
         _ROOM.memory = mmap.mmap(-1, -(-size // _LARGE_PAGE) * _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            _ROOM.memory.madvise(mmap.MADV_HUGEPAGE)
+            with suppress(OSError):  # a system without large pages
+                _ROOM.memory.madvise(mmap.MADV_HUGEPAGE)
     return _ROOM.memory

@@ -18,8 +18,9 @@ from typing import TypedDict, Unpack
 import numpy as np
 import torch
 
+from spectral_graph.borrow import borrow
 from spectral_graph.config import RunConfig, make_config
-from spectral_graph.errors import FeatureError
+from spectral_graph.errors import ConfigError, FeatureError
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
@@ -30,7 +31,6 @@ from spectral_graph.graph.neighbours import ArrayRows, Method
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.graph.selection import Selection
 from spectral_graph.solve.chebyshev import chebyshev
-from spectral_graph.solve.streaming import borrow
 
 Vectors = np.ndarray | torch.Tensor
 Layer = Vectors | tuple[Vectors, Vectors]
@@ -105,6 +105,10 @@ def spectral_embedding(
         SolverError: more eigenvectors are asked for than there are nodes, or the graph has no edges.
     """
     layers = features if isinstance(features, list) else [features]
+    unknown = sorted(options.keys() - EmbeddingOptions.__annotations__.keys())
+    if unknown:
+        known = ", ".join(EmbeddingOptions.__annotations__)
+        raise ConfigError(f"{unknown[0]}: there is no such option here; there are {known}")
     config = make_config(dict(options))
     with tempfile.TemporaryDirectory(prefix="spectral-graph-", dir=scratch) as name:
         operator = build_operator(layers, images, config, Path(name))
@@ -221,17 +225,18 @@ def _nodes(layers: Sequence[tuple[np.ndarray, ...]]) -> int:
 def _image_ptr(images: int | np.ndarray | None, nodes: int) -> np.ndarray:
     if images is None:
         return np.arange(nodes + 1)
-    if isinstance(images, int):
+    if isinstance(images, int | np.integer):
         if images < 1 or nodes % images:
             raise FeatureError(f"{nodes} nodes do not divide into images of {images} nodes")
         return np.arange(nodes // images + 1) * images
-    starts = np.asarray(images, np.int64)
+    starts = np.asarray(images)
     if (
-        starts.ndim != 1
+        starts.dtype.kind not in "iu"
+        or starts.ndim != 1
         or len(starts) < 2
         or starts[0] != 0
         or starts[-1] != nodes
         or bool((np.diff(starts) < 1).any())
     ):
         raise FeatureError(f"the first nodes of the images must ascend from 0 to {nodes}, got {images!r}")
-    return starts
+    return starts.astype(np.int64)

@@ -17,6 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,7 @@ def _has_file(array: np.ndarray) -> bool:
         sys.platform == "linux"
         and isinstance(array, np.memmap)
         and array.flags.c_contiguous
+        and array.nbytes > 0
         and Path(array.filename or "").is_file()
     )
 
@@ -80,7 +82,8 @@ class _Window:
         self._size = _up(self._end, SECTOR)
         self._row_bytes = array.strides[0]
         self._range = mmap.mmap(-1, self._size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        self._range.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a system without large pages
+            self._range.madvise(mmap.MADV_HUGEPAGE)
         self._raw = memoryview(self._range)
         self.rows = np.frombuffer(self._range, array.dtype, array.size, self._begin).reshape(array.shape)
         self._file = Path(str(array.filename))
@@ -89,7 +92,11 @@ class _Window:
         try:
             self._direct = os.open(self._file, mode | os.O_DIRECT)
         except OSError:  # not on this file system
-            self._direct = os.dup(self._plain)
+            try:
+                self._direct = os.dup(self._plain)
+            except OSError:
+                os.close(self._plain)
+                raise
         self._loading: deque[tuple[int, Future[None]]] = deque()
         self._stores = False
         self._asked = self._loaded = self._let_go = self._size
@@ -134,13 +141,12 @@ class _Window:
         return self._begin + row * self._row_bytes
 
     def _read(self, begin: int, end: int) -> None:
-        while begin < end:
+        # Requests end at a sector; the file may end before that, and is not asked again where it did.
+        while begin < min(end, self._end):
             got = os.preadv(self._direct, [self._raw[begin:end]], self._offset + begin)
-            begin += got
             if got == 0:
-                if begin < min(end, self._end):
-                    raise FormatError(f"{self._file} is truncated: it ends at byte {self._offset + begin}")
-                return
+                raise FormatError(f"{self._file} is truncated: it ends at byte {self._offset + begin}")
+            begin += got
 
     def _write_and_let_go(self, begin: int, end: int) -> None:
         if self._stores:

@@ -243,13 +243,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
             "compute the run anew in another folder"
         )
     records = manifest.get("stages")
-    untold = [name for name in STAGES if not isinstance(records, dict) or "state" not in records.get(name, {})]
+    untold = [name for name in STAGES if not isinstance(records, dict) or not _tells(records.get(name))]
+    untold += [] if manifest.get(FORGETTING, STAGES[0]) in STAGES else [manifest[FORGETTING]]
     if untold:
         raise FormatError(
             f"{path}/run.json is damaged (it does not tell of stage {untold[0]}); "
             "compute the run anew in another folder"
         )
     return manifest
+
+
+def _tells(record: object) -> bool:
+    return isinstance(record, dict) and "state" in record
 
 
 def versions() -> dict[str, str]:

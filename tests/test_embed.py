@@ -62,7 +62,9 @@ def check(found, operator, channels, tol=1e-5):
 def test_one_layer_equals_the_dense_graph(centre):
     rows = scene(6, 25)
     image = np.repeat(np.arange(6), 25)
-    found = sg.spectral_embedding(rows, 25, channels=7, c_intra=4, c_inter=5, threshold=0.2, centre=centre, **EXACT)
+    found = sg.spectral_embedding(
+        rows, np.int64(25), channels=7, c_intra=4, c_inter=5, threshold=0.2, centre=centre, **EXACT
+    )
     check(found, dense_operator([(rows, rows)], image, 4, 5, 0.2, centre), 7)
 
 
@@ -120,7 +122,9 @@ def test_defaults_work_and_leave_no_files(tmp_path):
         (np.ones((10, 3)), 5, {"c_intra": 2, "c_inter": 2, "channels": 11}, SolverError, "only 10 nodes"),
         (np.ones((10, 3)), 5, {"c_intra": 2, "c_inter": 2, "centre": True, "channels": 2}, SolverError, "no edges"),
         (np.ones((10, 3)), 5, {"channels": 0}, ConfigError, "channels"),
-        (np.ones((10, 3)), 5, {"colour": 1}, ConfigError, "colour"),
+        (np.ones((10, 3)), 5, {"colour": 1}, ConfigError, "colour: there is no such option here"),
+        (np.ones((10, 3)), 5, {"solver": "adam"}, ConfigError, "solver: there is no such option here"),
+        (np.ones((10, 3)), np.array([0, 2.5, 10]), {}, FeatureError, "must ascend from 0 to 10"),
     ],
 )
 def test_bad_input_is_named(features, images, options, error, text):

@@ -73,8 +73,12 @@ class KeptBlocks {
     return block;
   }
 
-  // Keeps the block, and lets go of the oldest ones where there are too many.
+  // Keeps the block unless it is too large for that, and lets go of the oldest ones where there are too many.
   static void give_back(Block block) {
+    if (block.bytes > kMostBytes) {
+      ::operator delete(block.data, std::align_val_t{kHugePage});
+      return;
+    }
     Kept& kept = only();
     std::vector<Block> freed;
     {
@@ -116,8 +120,9 @@ inline Tensor new_result(const Tensor& like, std::initializer_list<int64_t> size
                          std::optional<ScalarType> type = std::nullopt) {
   const ScalarType element = type.value_or(like.scalar_type());
   size_t bytes = element_bytes(element);
-  for (const int64_t size : sizes) bytes *= static_cast<size_t>(size);
-  if (bytes < kHugePage) return torch::stable::new_empty(like, sizes, element);
+  bool too_large = false;
+  for (const int64_t size : sizes) too_large |= __builtin_mul_overflow(bytes, static_cast<size_t>(size), &bytes);
+  if (too_large || bytes < kHugePage) return torch::stable::new_empty(like, sizes, element);
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t k = sizes.size() - 1; k > 0; --k) strides[k - 1] = strides[k] * sizes.begin()[k];
   const Block block = KeptBlocks::take(bytes);

@@ -15,10 +15,7 @@ constexpr const char* kOp = "cell_topc";
 void check_starts(const std::vector<int64_t>& starts, int64_t rows) {
   SG_CHECK(starts.front() >= 0 && starts.back() <= rows, kOp, "cell_ptr must lie in [0, ", rows, "], got ",
            starts.front(), " to ", starts.back());
-  for (size_t i = 0; i + 1 < starts.size(); ++i) {
-    SG_CHECK(starts[i] <= starts[i + 1], kOp, "cell_ptr must not decrease, got cell_ptr[", i, "] = ", starts[i],
-             " and cell_ptr[", i + 1, "] = ", starts[i + 1]);
-  }
+  check_ascending(kOp, "cell_ptr", starts);
 }
 
 std::tuple<Tensor, Tensor> cell_topc(const Tensor& query, const Tensor& query_image, const Tensor& keys,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits>
+#include <vector>
 
 #include "cpu/checks.h"
 #include "cpu/torch_api.h"
@@ -75,6 +76,13 @@ inline bool check_device_half_or_float(const char* op, const char* name, const T
            dtype_name(type));
   check_device_tensor(op, name, tensor, 2, type, like);
   return type == ScalarType::Half;
+}
+
+inline void check_ascending(const char* op, const char* name, const std::vector<int64_t>& starts) {
+  for (size_t i = 0; i + 1 < starts.size(); ++i) {
+    SG_CHECK(starts[i] <= starts[i + 1], op, name, " must not decrease, got ", name, "[", i, "] = ", starts[i], " and ",
+             name, "[", i + 1, "] = ", starts[i + 1]);
+  }
 }
 
 // The device of a tensor made current, and its stream.

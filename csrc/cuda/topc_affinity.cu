@@ -28,10 +28,7 @@ struct Lists {
 
 void check_starts(const std::vector<int64_t>& starts, int64_t nodes) {
   SG_CHECK(starts.front() == 0, kOp, "image_ptr must begin with 0, got ", starts.front());
-  for (size_t i = 0; i + 1 < starts.size(); ++i) {
-    SG_CHECK(starts[i] <= starts[i + 1], kOp, "image_ptr must not decrease, got image_ptr[", i, "] = ", starts[i],
-             " and image_ptr[", i + 1, "] = ", starts[i + 1]);
-  }
+  check_ascending(kOp, "image_ptr", starts);
   SG_CHECK(starts.back() == nodes, kOp, "image_ptr must end with the number of nodes, ", nodes, ", got ",
            starts.back());
 }

@@ -214,7 +214,7 @@ class GraphStore:
     def _damage_in_words(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, KeyError, ValueError, IndexError) as error:
+        except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError) as error:
             raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
 
     def make_folder(self, prefix: str) -> None:

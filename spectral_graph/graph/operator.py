@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from spectral_graph.borrow import borrow
 from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
@@ -126,7 +126,8 @@ class BlockOperator:
         self._extents: dict[int, Extent | None] = {}
         self._plans: dict[tuple[int, int], Waves] = {}
         self._sweep_bytes: dict[int, int] = {}
-        self._kept_bytes, self._most_bytes, self._large = 0, kept_bytes, False
+        self._kept_bytes, self._most_bytes = 0, kept_bytes
+        self._seen_bytes, self._large = 0, False
 
     def blocks(self) -> Iterator[ReadyBlock]:
         """Yield the blocks in a fixed order; the next ones are read from disk meanwhile, unless they were kept."""
@@ -197,7 +198,8 @@ class BlockOperator:
     def _keep(self, index: int, ready: ReadyBlock) -> ReadyBlock:
         if index not in self._extents:
             self._extents[index] = ready.extent
-            self._large = ready.nbytes * len(self._names) > CACHED_SHARE * limit_bytes()
+            self._seen_bytes += ready.nbytes
+            self._large = self._seen_bytes / len(self._extents) * len(self._names) > CACHED_SHARE * limit_bytes()
         if self._kept_bytes + ready.nbytes <= self._most_bytes:
             self._kept_bytes += ready.nbytes
             self._kept[self._names[index]] = ready
@@ -259,15 +261,8 @@ def _span(ids: np.ndarray) -> np.ndarray | slice:
 
 def _product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
     """Return what a block adds to its rows of the product with x (N, C)."""
-    product: np.ndarray = csr_spmm(*block.matrix, _borrow(np.ascontiguousarray(x[block.columns])), check=False).numpy()
+    product: np.ndarray = csr_spmm(*block.matrix, borrow(x[block.columns]), check=False).numpy()
     return product
-
-
-def _borrow(array: np.ndarray) -> torch.Tensor:
-    """Return a tensor over the memory of `array`, which may be a read-only memory map; the tensor is only read."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
 
 
 def affinity_operator(store: GraphStore, layer: str) -> BlockOperator:

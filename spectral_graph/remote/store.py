@@ -182,14 +182,17 @@ class ObjectStore:
 
     def _insist(self, path: str, call: Callable[[], Result]) -> Result:
         """Return what `call` returns; it is repeated while a store that has answered before fails, and not for long."""
-        began, pause = time.monotonic(), _FIRST_PAUSE
+        failed: float | None = None
+        pause = _FIRST_PAUSE
         while True:
             try:
                 result = call()
             except SpectralGraphError:
                 raise
             except Exception as error:  # every protocol has its own classes
-                if not self._answered or _lasts(error) or time.monotonic() - began > PATIENCE:
+                now = time.monotonic()
+                failed = now if failed is None else failed
+                if not self._answered or _lasts(error) or now - failed > PATIENCE:
                     raise self._in_words(self.at(path) if path else self.url, error) from error
             else:
                 self._answered = True

@@ -18,6 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from spectral_graph.bank import Bank
+from spectral_graph.borrow import borrow
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.operator import BlockOperator
@@ -25,7 +26,7 @@ from spectral_graph.solve.lanczos import Spectrum, estimate_spectrum
 from spectral_graph.solve.rayleigh_ritz import Round, rayleigh_ritz
 from spectral_graph.solve.recurrence import chebyshev_filter, step
 from spectral_graph.solve.schedule import Filter, block_width, first_filter, locked_columns, next_filter
-from spectral_graph.solve.streaming import borrow, chunks, random_rows, row_parts, workspace
+from spectral_graph.solve.streaming import chunks, random_rows, row_parts, workspace
 from spectral_graph.solve.widen import image_chunks
 
 MEMORY_BYTES = 256 << 20

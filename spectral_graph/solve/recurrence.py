@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from spectral_graph.borrow import borrow
 from spectral_graph.graph.operator import BlockOperator, ReadyBlock
 from spectral_graph.ops import chebyshev_step_
 from spectral_graph.paging import Pager, exceed_memory
-from spectral_graph.solve.streaming import borrow, chunks
+from spectral_graph.solve.streaming import chunks
 
 Factors = tuple[float, float, float]
 """gain, shift and keep of a step."""

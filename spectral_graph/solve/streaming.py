@@ -5,7 +5,6 @@ The row chunks are fixed, and the operators below are bitwise independent of the
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from spectral_graph.bank import allocate
+from spectral_graph.borrow import borrow
 from spectral_graph.files import disk_full_in_words, remove, require_space
 from spectral_graph.memory import left_bytes
 from spectral_graph.ops import gram, rotate
@@ -50,13 +50,6 @@ def row_parts(reads: Sequence[np.ndarray], writes: Sequence[np.ndarray] = ()) ->
             pager.reach(rows.stop)
             yield tuple(pager.arrays[place][rows] for place in places)
             pager.finished(rows.stop)
-
-
-def borrow(part: np.ndarray) -> torch.Tensor:
-    """Return a contiguous tensor with the content of `part`, over its memory where that is contiguous; only to read."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(part))
 
 
 def gram_matrix(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:

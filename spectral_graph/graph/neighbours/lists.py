@@ -71,7 +71,7 @@ def is_complete(folder: Path) -> bool:
     """Tell whether a search has come to its end in `folder`, and its lists are what it wrote."""
     try:
         return bool(read_json(folder / FACTS)["crc32c"] == _checksum(open_array(folder / LISTS)))
-    except (OSError, KeyError, ValueError, FormatError):
+    except (OSError, KeyError, TypeError, ValueError, FormatError):
         return False
 
 
