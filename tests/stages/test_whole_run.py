@@ -180,7 +180,9 @@ def test_killed_processes_end_with_the_same_result(options, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_process_that_is_asked_to_stop_says_so(options, tmp_path, number, code):
     out = tmp_path / "stopped"
-    process = subprocess.Popen(command(options, out), stderr=subprocess.PIPE, text=True)
+    # Where the tests run in the background of a shell, they and their children ignore Ctrl-C.
+    heed = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
+    process = subprocess.Popen(command(options, out), stderr=subprocess.PIPE, text=True, **heed)
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline and not (out / "run.json").exists():
         time.sleep(0.002)
