@@ -70,7 +70,7 @@ def _ending_at_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: a handler that is not of Python
 
 
 def _execute(options: argparse.Namespace, given: Sequence[str], parser: argparse.ArgumentParser, program: str) -> int:

@@ -1,9 +1,11 @@
-// One row of A x for a sparse A in compressed rows, in float32 and float64: what csr_spmm, chebyshev_step_ and rayleigh share.
+// One row of A x for a sparse A in compressed rows, in float32 and float64: what csr_spmm, chebyshev_step_ and rayleigh
+// share.
 //
 // One row of y is held in registers while the row's entries pass; the rows of x that come kAhead entries later are
 // prefetched, because they lie anywhere in memory. Every y[i, c] is one chain of additions in the order of the
 // entries, or two where the row is narrow: one chain of the first, third, fifth ... entry and one of the others
-// (csr_spmm adds a long row up piece by piece, see long_rows.h). So the result depends neither on the number of threads nor on the parts.
+// (csr_spmm adds a long row up piece by piece, see long_rows.h). So the result depends neither on the number of threads
+// nor on the parts.
 
 #pragma once
 
