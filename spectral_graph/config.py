@@ -90,7 +90,8 @@ class RunConfig(BaseModel):
     device: Device = option(
         "extract",
         "cpu",
-        "where the model runs: cpu, cuda or cuda:N; no other stage uses it; a run may go on with another",
+        "where the model runs and the solver chebyshev works: cpu, cuda or cuda:N; the rest of all stages is done on "
+        "the CPU; a run may go on with another",
     )
 
     scope: Literal["batch", "dataset"] = option(

@@ -21,6 +21,7 @@ import torch
 from spectral_graph.borrow import borrow
 from spectral_graph.config import RunConfig, make_config
 from spectral_graph.errors import ConfigError, FeatureError
+from spectral_graph.features.device import find_device, memory_in_words
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
@@ -31,6 +32,7 @@ from spectral_graph.graph.neighbours import ArrayRows, Method
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.graph.selection import Selection
 from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.device_room import check_kernels, check_room
 
 Vectors = np.ndarray | torch.Tensor
 Layer = Vectors | tuple[Vectors, Vectors]
@@ -42,7 +44,7 @@ MOST_NODES_PER_CHECKSUM = 4096
 
 
 class EmbeddingOptions(TypedDict, total=False):
-    """Options of graph and solver; `spectral-graph graph --help` and `spectral-graph solve --help` explain each."""
+    """Options of graph and solver; `spectral-graph solve --help` explains each."""
 
     c_intra: int
     c_inter: int
@@ -60,6 +62,7 @@ class EmbeddingOptions(TypedDict, total=False):
     degree: int
     max_rounds: int
     seed: int
+    device: str
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,13 @@ def spectral_embedding(
         scratch: folder for temporary files, by default that of the system; they are removed at the end. Three layers
             of 72,013 nodes with 20 neighbours took 83 MB; vectors of more than 128 MB a layer are copied there, too.
         options: of graph and solver, by their names in `RunConfig`, with its defaults: channels, c_intra, c_inter,
-            threshold, sharpen, hubs, centre, recall, normalisation, tol, seed, ...
+            threshold, sharpen, hubs, centre, recall, normalisation, tol, seed, ...; `device` is where the eigenvectors
+            are computed.
 
     Raises:
         FeatureError: NaN or infinity in the vectors, or shapes do not fit.
-        ConfigError: an option is unknown or out of its range.
+        ConfigError: an option is unknown or out of its range, or there is no such device, or no kernels for it.
+        DeviceMemoryError: the memory of the device does not suffice.
         GraphError: more neighbours are asked for than there are nodes.
         SolverError: more eigenvectors are asked for than there are nodes, or the graph has no edges.
     """
@@ -110,6 +115,7 @@ def spectral_embedding(
         known = ", ".join(EmbeddingOptions.__annotations__)
         raise ConfigError(f"{unknown[0]}: there is no such option here; there are {known}")
     config = make_config(dict(options))
+    check_kernels(find_device(config.device))  # before the work that comes first
     with tempfile.TemporaryDirectory(prefix="spectral-graph-", dir=scratch) as name:
         operator = build_operator(layers, images, config, Path(name))
         return leading_eigenvectors(operator, config, Path(name))
@@ -120,22 +126,31 @@ def leading_eigenvectors(operator: BlockOperator, config: RunConfig, work: Path)
 
     Args:
         operator: N x N.
-        config: channels, tol, degree, max_rounds and seed.
+        config: channels, tol, degree, max_rounds, seed and device.
         work: folder for what does not fit memory.
+
+    Raises:
+        ConfigError: there is no such device.
+        DeviceMemoryError: its memory does not suffice.
     """
-    nodes = operator.shape[0]
+    nodes, device = operator.shape[0], find_device(config.device)
     part = next(size for size in range(min(nodes, MOST_NODES_PER_CHECKSUM), 0, -1) if nodes % size == 0)
-    found, rounds = chebyshev(
-        operator,
-        work / "solve",
-        config.channels,
-        part,
-        config.tol,
-        config.degree,
-        config.max_rounds,
-        config.seed,
-        lambda _: None,
-    )
+    on_device = device.type != "cpu"
+    if on_device:
+        check_room(device, operator, config.channels)
+    with memory_in_words(device, "the solver beside its columns", "lower --channels"):
+        found, rounds = chebyshev(
+            operator,
+            work / "solve",
+            config.channels,
+            part,
+            config.tol,
+            config.degree,
+            config.max_rounds,
+            config.seed,
+            lambda _: None,
+            device=device if on_device else None,
+        )
     last, kept = rounds[-1], slice(0, config.channels)
     return Embedding(np.array(found.view()[:, kept]), last.ritz[kept].copy(), last.residuals[kept].copy())
 

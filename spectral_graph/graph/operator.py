@@ -129,16 +129,34 @@ class BlockOperator:
         self._kept_bytes, self._most_bytes = 0, kept_bytes
         self._seen_bytes, self._large = 0, False
 
-    def blocks(self) -> Iterator[ReadyBlock]:
-        """Yield the blocks in a fixed order; the next ones are read from disk meanwhile, unless they were kept."""
-        count = len(self._names)
+    @property
+    def count(self) -> int:
+        """Return how many blocks there are."""
+        return len(self._names)
+
+    @property
+    def halo(self) -> int:
+        """Return how many rows of X that other processes own are needed here."""
+        return 0
+
+    def blocks(self, which: Sequence[int] | None = None, keep: bool = True) -> Iterator[ReadyBlock]:
+        """Yield the blocks in a fixed order; the next ones are read from disk meanwhile, unless they were kept.
+
+        Args:
+            which: the numbers of some, ascending; all by default.
+            keep: whether those that are read may stay in memory.
+        """
+        order = range(self.count) if which is None else which
         reading: dict[int, Future[ReadyBlock]] = {}
         with ThreadPoolExecutor(READERS) as readers:
-            for index in range(count):
-                for following in range(index + 1, min(index + 1 + READERS, count)):
+            for place, index in enumerate(order):
+                for following in order[place + 1 : place + 1 + READERS]:
                     if following not in reading and self._names[following] not in self._kept:
                         reading[following] = readers.submit(self._read, following)
-                yield self._keep(index, reading.pop(index).result()) if index in reading else self._block(index)
+                if index in reading:
+                    yield self._keep(index, reading.pop(index).result(), keep)
+                else:
+                    yield self._block(index, keep)
 
     def local(self, products: int, row_bytes: int) -> bool:
         """Tell whether `sweep` makes these products with few blocks and rows in use at a time."""
@@ -186,21 +204,21 @@ class BlockOperator:
             block = held.pop(index) if ends else held[index]
             yield Visit(begin + product, block, waves.needs[index], waves.free[index] if ends else 0)
 
-    def _block(self, index: int) -> ReadyBlock:
+    def _block(self, index: int, keep: bool = True) -> ReadyBlock:
         kept = self._kept.get(self._names[index])
-        return self._keep(index, self._read(index)) if kept is None else kept
+        return self._keep(index, self._read(index), keep) if kept is None else kept
 
     def _read(self, index: int) -> ReadyBlock:
         # Of a large graph the next block is always the one that the system has had for longest, and would give up.
         name = self._names[index]
         return self._ready(self._store.read(name, cached=False) if self._large else self._store.read(name))
 
-    def _keep(self, index: int, ready: ReadyBlock) -> ReadyBlock:
+    def _keep(self, index: int, ready: ReadyBlock, keep: bool) -> ReadyBlock:
         if index not in self._extents:
             self._extents[index] = ready.extent
             self._seen_bytes += ready.nbytes
             self._large = self._seen_bytes / len(self._extents) * len(self._names) > CACHED_SHARE * limit_bytes()
-        if self._kept_bytes + ready.nbytes <= self._most_bytes:
+        if keep and self._kept_bytes + ready.nbytes <= self._most_bytes:
             self._kept_bytes += ready.nbytes
             self._kept[self._names[index]] = ready
         return ready

@@ -19,6 +19,8 @@ from spectral_graph.errors import ConfigError, GraphError
 from spectral_graph.ops.cuda import load_cuda
 
 NAMESPACE = "spectral_graph"
+OUT_OF_MEMORY = "CUDA out of memory"
+"""How torch's complaint begins; its stable ABI hands on the text, not the class (torch/csrc/stable/macros.h)."""
 LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")
 FALLBACKS: dict[str, Callable[..., Any]] = {}
 """The pure-torch implementation of each operator, by name."""
@@ -62,6 +64,7 @@ def call(operator: Callable[..., Any], *arguments: Any) -> Any:
 
     Raises:
         GraphError: an argument does not fit; the text names operator, argument, what was expected and what came.
+        torch.OutOfMemoryError: a GPU has no memory for the result or for scratch space.
     """
     if torch.compiler.is_compiling():
         return operator(*arguments)
@@ -71,6 +74,8 @@ def call(operator: Callable[..., Any], *arguments: Any) -> Any:
         text = str(error)
         if text.startswith(f"{NAMESPACE}::"):
             raise GraphError(text) from None
+        if text.startswith(OUT_OF_MEMORY):
+            raise torch.OutOfMemoryError(text) from None
         raise
 
 

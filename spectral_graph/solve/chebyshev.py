@@ -2,31 +2,39 @@
 
 Source: Y. Zhou, Y. Saad, M. L. Tiago, J. R. Chelikowsky, "Self-consistent-field calculations using
 Chebyshev-filtered subspace iteration", J. Comput. Phys. 219 (2006), https://doi.org/10.1016/j.jcp.2006.03.017.
-The first filter is chosen from Lanczos estimates, each later one from the residuals of the round before. Columns over
-nodes are float32, in memory or memory-mapped; the small (K, K) problems are solved in float64.
+Chebyshev's polynomials are best where nothing is known of the eigenvalues. In their place stand those that are best
+for the density of the eigenvalues, which comes from Lanczos estimates; later filters heed the residuals of the rounds
+before, too (schedule.py). Columns over nodes are float32, in memory or memory-mapped, or on a device; the small (K, K)
+problems are solved in float64.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+import torch
+from threadpoolctl import ThreadpoolController
 
 from spectral_graph.bank import Bank
 from spectral_graph.borrow import borrow
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.solve.columns import Array, Columns
+from spectral_graph.solve.device_columns import device_columns
+from spectral_graph.solve.host_columns import host_columns
 from spectral_graph.solve.lanczos import Spectrum, estimate_spectrum
 from spectral_graph.solve.rayleigh_ritz import Round, rayleigh_ritz
-from spectral_graph.solve.recurrence import chebyshev_filter, step
-from spectral_graph.solve.schedule import Filter, block_width, first_filter, locked_columns, next_filter
-from spectral_graph.solve.streaming import chunks, random_rows, row_parts, workspace
+from spectral_graph.solve.recurrence import Factors, apply_filter, step
+from spectral_graph.solve.schedule import Schedule, block_width, locked_columns
+from spectral_graph.solve.streaming import chunks, row_parts, workspace
 from spectral_graph.solve.widen import image_chunks
 
 MEMORY_BYTES = 256 << 20
@@ -70,6 +78,7 @@ def chebyshev(
     on_round: Callable[[Round], None],
     start: np.ndarray | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    device: torch.device | None = None,
 ) -> tuple[Eigenvectors, list[Round]]:
     """Compute the eigenvectors of the largest eigenvalues of a symmetric operator.
 
@@ -86,6 +95,9 @@ def chebyshev(
         start: (N, any number) approximate eigenvectors to begin with, the leading ones first; the rows held here.
         memory_bytes: what columns and working space may take of the memory; beyond it they lie on disk, with the same
             result. What they leave of it the blocks of the operator may take.
+        device: the columns live there, and as many blocks as there is room for, the others in `memory_bytes` or on
+            disk; `check_room` tells whether they fit. The operators of a GPU add up in another order than those of
+            the CPU: the result agrees to rounding.
 
     Returns:
         The eigenvectors, unit columns with a few more than asked for, and the rounds.
@@ -98,91 +110,95 @@ def chebyshev(
         raise SolverError(f"--channels {channels}: the graph has only {n} nodes; lower it")
     width = block_width(n, channels)
     images = range(rows.start // nodes_per_image, rows.stop // nodes_per_image)
-    operator.allow(memory_bytes - 3 * 4 * width * len(rows))
     resumed = world.agree(Bank.exists(work / "state"))
     # Threads of BLAS gain nothing on (K, K) problems, and waiting ones take the cores from the operators' threads.
     with (
-        threadpool_limits(limits=1, user_api="blas"),
-        workspace(world.folder(work), (len(rows), width), 3, memory_bytes) as (x, product, free),
+        _blas().limit(limits=1),
+        _columns(operator, width, work, memory_bytes, device) as (columns, (x, product, free)),
     ):
         if resumed:
             state = Bank.open(work / "state", verify=False)  # its rows are checked as they are read
             for begin, end in image_chunks(state, images):
-                x[begin * nodes_per_image - rows.start : end * nodes_per_image - rows.start] = state.read(begin, end)
+                columns.put(state.read(begin, end), x, begin * nodes_per_image - rows.start)
             spectrum, rounds = Spectrum(**state.notes["spectrum"]), [_of_json(r) for r in state.notes["rounds"]]
         else:
             state = Bank(work / "state", (n, width), ("X",), nodes_per_image)
-            spectrum, rounds = estimate_spectrum(operator, seed), []
+            spectrum, rounds = estimate_spectrum(columns.operator, seed), []
             if spectrum.upper - spectrum.lower < 1e-6:
                 raise SolverError(
                     "the graph has no edges to embed; lower --threshold, or raise --c-intra and --c-inter"
                 )
-            random_rows(x, seed, 2, rows.start)
+            columns.random(x, seed, 2)
+        schedule = Schedule(spectrum, n, channels, width, tol, degree, world)
         saved = time.monotonic()
 
         def ended() -> bool:
             return len(rounds) >= max_rounds or (bool(rounds) and rounds[-1].residuals[:channels].max() <= tol)
 
         while not ended():
-            if rounds:
-                locked = locked_columns(rounds[-1], channels, tol)
-                chosen = next_filter(spectrum, rounds[-1], locked, channels, tol, degree)
-                x, product, free = _filter_columns(operator, chosen, locked, x, product, free)
-                done = chosen.degree, width - locked
-            elif start is not None:
-                _begin_with(start, x)
+            if not rounds and start is not None:
+                _begin_with(columns, start, x)
                 done = 0, 0
             else:
-                chosen = first_filter(spectrum, channels, width, degree)
-                x, product, free = _filter_columns(operator, chosen, 0, x, product, free)
-                done = chosen.degree, width
-            step(operator, x, product, 1.0, 0.0, 0.0)
+                locked = locked_columns(rounds[-1], channels, tol) if rounds else 0
+                chosen = schedule.filter(rounds)
+                x, product, free = _filter_columns(columns, chosen, locked, x, product, free)
+                done = len(chosen), width - locked
+            step(columns.operator, x, product, 1.0, 0.0, 0.0)
             index = len(rounds) + 1
-            ritz, residuals = rayleigh_ritz(x, product, free, seed, 2 + index, world, rows.start)
+            ritz, residuals = rayleigh_ritz(columns, x, product, free, seed, 2 + index)
             x, free = free, x
             rounds.append(Round(index, ritz, residuals, *done))
             # After the last round the caller stores the result: a checkpoint would only take as long again.
             if not ended() and world.agree(time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
                 begin_together(state, world)
-                _copy(x, state.draft()[rows.start : rows.stop])
+                columns.save(x, state.draft()[rows.start : rows.stop])
                 commit_together(state, world, spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])
                 saved = time.monotonic()
             on_round(rounds[-1])
-    return Eigenvectors(x, nodes_per_image, rows.start), rounds
+        found = columns.as_result(x, work, memory_bytes)
+    return Eigenvectors(found, nodes_per_image, rows.start), rounds
 
 
-def _copy(source: np.ndarray, target: np.ndarray) -> None:
-    for part, into in row_parts([source], [target]):
-        into[:] = part
+@cache
+def _blas() -> ThreadpoolController:
+    """Return the libraries of BLAS, which take longer to find than a small problem to solve."""
+    return ThreadpoolController().select(user_api="blas")
 
 
-def _begin_with(start: np.ndarray, x: np.ndarray) -> None:
+def _columns(
+    operator: BlockOperator, width: int, work: Path, memory_bytes: int, device: torch.device | None
+) -> AbstractContextManager[tuple[Columns, Sequence[Array]]]:
+    if device is None:
+        return host_columns(operator, width, work, memory_bytes)
+    return device_columns(operator, width, device, memory_bytes)
+
+
+def _begin_with(columns: Columns, start: np.ndarray, x: Array) -> None:
     """Put the columns of `start` in place of the first random columns."""
     if start.ndim != 2 or len(start) != len(x):
         raise SolverError(f"warm start: X has shape {start.shape}, expected ({len(x)}, any number of columns)")
-    columns = min(start.shape[1], x.shape[1])
     for rows in chunks(len(x)):
-        part = np.asarray(start[rows, :columns], np.float32)
+        part = np.asarray(start[rows, : x.shape[1]], np.float32)
         if not np.isfinite(part).all():
             raise SolverError("warm start: X holds NaN or infinity; start from another run, or without one")
-        x[rows, :columns] = part
+        columns.put(part, x, rows.start)
 
 
 def _filter_columns(
-    operator: BlockOperator, chosen: Filter, locked: int, x: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    columns: Columns, chosen: Sequence[Factors], locked: int, x: Array, first: Array, second: Array
+) -> tuple[Array, Array, Array]:
     """Filter the columns of x from `locked` on; returns the array that holds all columns now, and the two others."""
+    operator = columns.operator
     if locked == 0:
-        done, other = chebyshev_filter(operator, x, first, chosen.lower, chosen.cut, chosen.top, chosen.degree)
+        done, other = apply_filter(operator, x, first, chosen)
         return done, other, second
     # The active columns lie side by side in the working space, so that products read whole rows.
     shape = len(x), x.shape[1] - locked
     current, other = (array.reshape(-1)[: shape[0] * shape[1]].reshape(shape) for array in (first, second))
-    for part, into in row_parts([x], [current]):
-        into[:] = part[:, locked:]
-    done, _ = chebyshev_filter(operator, current, other, chosen.lower, chosen.cut, chosen.top, chosen.degree)
-    for into, part, _ in row_parts([x, done], [x]):
-        into[:, locked:] = part
+    columns.pack(x, locked, current)
+    done, _ = apply_filter(operator, current, other, chosen)
+    columns.unpack(done, x, locked)
     return x, first, second
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from spectral_graph.distributed.world import World
-from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.solve.recurrence import Operator
 from spectral_graph.solve.streaming import random_rows
 
 STEPS = 10
@@ -40,10 +40,14 @@ class Spectrum:
 
     def value_at(self, count: float) -> float:
         """Return the value above which about `count` eigenvalues lie."""
-        return float(np.interp(np.log(max(count, 1e-9)), np.log(self.counts), self.values))
+        return float(self.values_at(np.array([count]))[0])
+
+    def values_at(self, counts: np.ndarray) -> np.ndarray:
+        """Return the values above which about so many eigenvalues lie, (n,) float64 as the counts."""
+        return np.interp(np.log(np.maximum(counts, 1e-9)), np.log(self.counts), self.values)
 
 
-def estimate_spectrum(operator: BlockOperator, seed: int, steps: int = STEPS) -> Spectrum:
+def estimate_spectrum(operator: Operator, seed: int, steps: int = STEPS) -> Spectrum:
     """Estimate bounds and density from `steps` products with one vector.
 
     Args:

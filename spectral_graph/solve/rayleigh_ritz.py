@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-from spectral_graph.distributed.world import ALONE, World
-from spectral_graph.solve.streaming import chunks, gram_matrices, random_rows, rotate_into
+from spectral_graph.solve.columns import Array, Columns
 
 RANK_TOLERANCE = 1e-12
 
@@ -33,7 +32,7 @@ class Round:
 
 
 def rayleigh_ritz(
-    y: np.ndarray, sy: np.ndarray, out: np.ndarray, seed: int, stream: int, world: World = ALONE, first: int = 0
+    columns: Columns, y: Array, sy: Array, out: Array, seed: int, stream: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write the Ritz vectors of span(y) into `out` and return Ritz values (descending) and residuals, (K,) float64.
 
@@ -41,31 +40,25 @@ def rayleigh_ritz(
     matrices give values and residuals, and only y is rotated.
 
     Args:
-        y: (N, K) float32.
+        columns: where the arrays live.
+        y: (N, K) float32, of its rows those that this process holds, as in the others.
         sy: (N, K) float32, S y.
         out: (N, K) float32, unit columns; not y.
         seed: of the random columns that replace directions which y lacks.
         stream: number of the random stream.
-        world: the processes that hold the other rows of y, sy and out.
-        first: number of the first row that is held here.
     """
-    width = y.shape[1]
-    squares = world.sum(gram_matrices(y, sy))
+    width, world = y.shape[1], columns.operator.world
+    squares = world.sum(columns.grams(y, sy))
     # All processes go on with the same bits: they may have different processors.
     full, ritz, residuals = map(world.from_leader, _small_problem(*squares))
-    rotate_into(y, full, out)
+    columns.rotate(y, full, out)
     rank = int(np.isfinite(ritz).sum())
     if rank < width:
         # Lost directions start again from random vectors; their residual says that they are not found yet.
         fresh = out[:, rank:]
-        random_rows(fresh, seed, stream, first)
+        columns.random(fresh, seed, stream)
         # Whole numbers: the sums are exact.
-        sums = np.zeros(width - rank)
-        for rows in chunks(len(fresh)):
-            sums += np.einsum("nc,nc->c", fresh[rows], fresh[rows], dtype=np.float64)
-        lengths = np.sqrt(world.sum(sums)).astype(np.float32)
-        for rows in chunks(len(fresh)):
-            fresh[rows] /= lengths
+        columns.divide(fresh, np.sqrt(world.sum(columns.squares(fresh))).astype(np.float32))
         ritz[rank:], residuals[rank:] = ritz[rank - 1], 1.0
     return ritz, residuals
 

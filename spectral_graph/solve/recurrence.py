@@ -1,28 +1,49 @@
-"""y = gain S x + shift x + keep y with a streamed operator, and the Chebyshev filter made of such steps."""
+"""y = gain S x + shift x + keep y with a streamed operator, and filters made of such steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from spectral_graph.borrow import borrow
-from spectral_graph.graph.operator import BlockOperator, ReadyBlock
+from spectral_graph.distributed.world import World
+from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.ops import chebyshev_step_
 from spectral_graph.paging import Pager, exceed_memory
 from spectral_graph.solve.streaming import chunks
 
 Factors = tuple[float, float, float]
 """gain, shift and keep of a step."""
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
-def step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shift: float, keep: float) -> None:
+class Operator(Protocol):
+    """What a step asks of an operator N x N; `BlockOperator` says more. Its X are arrays, or tensors on a device."""
+
+    rounds: int
+    shape: tuple[int, int]
+    rows: range
+    world: World
+
+    def blocks(self) -> Iterator[Any]:
+        """Yield the blocks: each has rows, columns and matrix as a `ReadyBlock` has them."""
+
+    def gathered(self, x: Any) -> Any:
+        """Return the rows of X that the blocks' columns count."""
+
+    def __matmul__(self, x: np.ndarray) -> np.ndarray:
+        """Return the product with x (N,), an array in any case."""
+
+
+def step(operator: Operator, x: Array, y: Array, gain: float, shift: float, keep: float) -> None:
     """Set y to gain S x + shift x + keep y, block by block.
 
     Args:
         operator: S, N x N.
-        x: (N, C) float32, C-contiguous; of N rows those that this process holds, as in y.
+        x: (N, C) float32, C-contiguous, where the operator takes it; of N rows those that this process holds, as in y.
         y: (N, C) float32, C-contiguous, not x; with keep 0 its content does not matter.
         gain: of S x.
         shift: of x.
@@ -31,7 +52,7 @@ def step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shi
     steps(operator, x, y, [(gain, shift, keep)])
 
 
-def steps(operator: BlockOperator, x: np.ndarray, y: np.ndarray, factors: Sequence[Factors]) -> None:
+def steps(operator: Operator, x: Array, y: Array, factors: Sequence[Factors]) -> None:
     """Make several steps in a row, with x and y in turns: the first sets y, the second x, and so on.
 
     Of more than one step only the last result is kept; the other array is lost.
@@ -43,10 +64,11 @@ def steps(operator: BlockOperator, x: np.ndarray, y: np.ndarray, factors: Sequen
         factors: gain, shift and keep of each step.
     """
     arrays = x, y
-    if operator.rounds > 1 or operator.world.size > 1:
+    if not isinstance(operator, BlockOperator) or operator.rounds > 1 or operator.world.size > 1:
         for index, one in enumerate(factors):
             _whole_step(operator, arrays[index % 2], arrays[1 - index % 2], *one)
         return
+    assert isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
     count, row_bytes = len(factors), 2 * x.strides[0]
     with Pager(x, y, when=exceed_memory(x, y) and operator.local(count, row_bytes)) as pager:
         places = pager.arrays
@@ -63,12 +85,12 @@ def steps(operator: BlockOperator, x: np.ndarray, y: np.ndarray, factors: Sequen
                 pager.finished(visit.free)
 
 
-def _whole_step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: float, shift: float, keep: float) -> None:
+def _whole_step(operator: Operator, x: Array, y: Array, gain: float, shift: float, keep: float) -> None:
     rounds = operator.rounds
     if rounds > 1:
         # A node is in several blocks: its own terms are counted once, then every block adds its share.
         for rows in chunks(len(x)):
-            own = torch.from_numpy(y[rows])
+            own = _tensor(y[rows])
             (own.zero_() if keep == 0 else own.mul_(keep)).add_(borrow(x[rows]), alpha=shift)
         gain, shift, keep = gain / rounds, 0.0, 1.0
     wide = operator.gathered(x)
@@ -77,48 +99,33 @@ def _whole_step(operator: BlockOperator, x: np.ndarray, y: np.ndarray, gain: flo
         _add_block(part, wide, y if rounds > 1 else x, y, gain, shift, keep)
 
 
-def _add_block(
-    part: ReadyBlock, wide: np.ndarray, own: np.ndarray, y: np.ndarray, gain: float, shift: float, keep: float
-) -> None:
+def _add_block(part: Any, wide: Array, own: Array, y: Array, gain: float, shift: float, keep: float) -> None:
     """Set the rows y of a block to gain A x + shift own + keep y; `wide` holds the rows x that its columns count."""
     target = y[part.rows]
-    beside = torch.from_numpy(target) if own is y else borrow(own[part.rows])
+    beside = _tensor(target) if own is y else borrow(own[part.rows])
     source = borrow(wide[part.columns])
-    chebyshev_step_(*part.matrix, source, beside, torch.from_numpy(target), gain, shift, keep, check=False)
+    indptr, indices, values = part.matrix
+    chebyshev_step_(indptr, indices, values, source, beside, _tensor(target), gain, shift, keep, check=False)
     if not isinstance(part.rows, slice):
         y[part.rows] = target
 
 
-def chebyshev_filter(
-    operator: BlockOperator,
-    current: np.ndarray,
-    other: np.ndarray,
-    lower: float,
-    cut: float,
-    top: float,
-    degree: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Apply the Chebyshev polynomial that damps [lower, cut], scaled to about 1 at `top`.
+def _tensor(part: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Return the tensor over the memory of `part`, to write to."""
+    return part if isinstance(part, torch.Tensor) else torch.from_numpy(part)
+
+
+def apply_filter(operator: Operator, current: Array, other: Array, factors: Sequence[Factors]) -> tuple[Array, Array]:
+    """Apply a polynomial of the operator.
 
     Args:
         operator: S, N x N.
-        current: (N, C) float32, the columns; lost.
+        current: (N, C) float32, the columns, where the operator takes them; lost.
         other: (N, C) float32, working space.
-        lower: lower end of the damped interval, at or below the spectrum.
-        cut: its upper end.
-        top: the largest eigenvalue, above `cut`.
-        degree: of the polynomial, at least 1.
+        factors: of the steps that make the polynomial.
 
     Returns:
         The array with the filtered columns, and the other one; they are `current` and `other` in some order.
     """
-    centre, half = (lower + cut) / 2, (cut - lower) / 2
-    sigma = first = half / (top - centre)
-    factors = [(sigma / half, -centre * sigma / half, 0.0)]
-    for _ in range(2, degree + 1):
-        following = 1 / (2 / first - sigma)
-        gain = 2 * following / half
-        factors.append((gain, -centre * gain, -sigma * following))
-        sigma = following
     steps(operator, current, other, factors)
-    return (current, other) if degree % 2 == 0 else (other, current)
+    return (current, other) if len(factors) % 2 == 0 else (other, current)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from spectral_graph.aligned import line_aligned
 from spectral_graph.bank import allocate
 from spectral_graph.borrow import borrow
 from spectral_graph.files import disk_full_in_words, remove, require_space
@@ -99,7 +100,7 @@ def scratch(folder: Path, shape: tuple[int, int], count: int) -> Iterator[list[n
 def workspace(folder: Path, shape: tuple[int, int], count: int, budget: int) -> Iterator[list[np.ndarray]]:
     """Lend `count` (N, C) float32 arrays: in memory where they fit `budget` bytes altogether, else as `scratch`."""
     if shape[0] * shape[1] * 4 * count <= budget:
-        yield [np.empty(shape, np.float32) for _ in range(count)]
+        yield [line_aligned(shape) for _ in range(count)]
         return
     with scratch(folder, shape, count) as arrays:
         yield arrays
@@ -121,11 +122,11 @@ def random_rows(out: np.ndarray, seed: int, stream: int, first: int = 0) -> None
         pager.begin([False], [True])
         (into,) = pager.arrays
         for index in range(first // ROWS, -(-end // ROWS)):
-            generator = np.random.Generator(np.random.Philox(key=(seed, (stream << 40) + index)))
             begin, stop = max(first, index * ROWS), min(end, (index + 1) * ROWS)
-            raw = generator.bytes((stop - index * ROWS) * channels)
+            skipped, count = (begin - index * ROWS) * channels, (stop - index * ROWS) * channels
+            raw = np.random.Philox(key=(seed, (stream << 40) + index)).random_raw(-(-count // 8))
             part = into[begin - first : stop - first]
-            part[:] = np.frombuffer(raw, np.int8)[(begin - index * ROWS) * channels :].reshape(part.shape)
+            part[:] = raw.astype("<u8").view(np.int8)[skipped:count].reshape(part.shape)
             part *= 2
             part += 1
             pager.finished(stop - first)

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
+from spectral_graph.features.device import describe_device
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.solve.chebyshev import Round, chebyshev
 from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.solver_device import solver_device
 from spectral_graph.stages.warm_start import warm_start
 
 
@@ -38,7 +41,10 @@ def solve_by_chebyshev(
             f"{config.channels} converged, largest residual {residuals.max():.1e} (goal {config.tol:.0e})"
         )
 
-    with warm_start(context, table, kind, work) as start:
+    with (
+        solver_device(context, operator, f"solve {kind}") as device,
+        warm_start(context, table, kind, work) as start,
+    ):
         found, rounds = chebyshev(
             operator,
             work,
@@ -50,6 +56,7 @@ def solve_by_chebyshev(
             config.seed,
             show,
             start,
+            device=device,
         )
     residuals = rounds[-1].residuals[: config.channels]
     converged = bool(residuals.max() <= config.tol)
@@ -62,6 +69,7 @@ def solve_by_chebyshev(
         "eigenvalues": rounds[-1].ritz[: config.channels].tolist(),
         "residuals": residuals.tolist(),
         "converged": converged,
+        "device": describe_device(device or torch.device("cpu")),
         "history": [{"step": r.index, "residual": float(r.residuals[: config.channels].max())} for r in rounds],
     }
     return lambda start, stop: found.read(start, stop)[:, : config.channels], notes

@@ -11,6 +11,7 @@ from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.yardstick import Exact, measure
 from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.solver_device import solver_device
 
 LARGEST_EXACT = 1 << 20
 """Numbers in X (nodes times channels) up to which `--yardstick auto` solves Eqn. 3 exactly for comparison."""
@@ -42,16 +43,18 @@ def judge(
     if not wants_exact(context, table):
         return measure(operator, x, work).as_notes()
     context.reporter.note("yardstick: solving Eqn. 3 exactly for comparison")
-    found, rounds = chebyshev(
-        operator,
-        work / "exact",
-        config.channels,
-        table.nodes_per_image,
-        config.tol,
-        config.degree,
-        config.max_rounds,
-        config.seed,
-        lambda _: None,
-    )
+    with solver_device(context, operator, "yardstick") as device:
+        found, rounds = chebyshev(
+            operator,
+            work / "exact",
+            config.channels,
+            table.nodes_per_image,
+            config.tol,
+            config.degree,
+            config.max_rounds,
+            config.seed,
+            lambda _: None,
+            device=device,
+        )
     exact = Exact(found.x[:, : config.channels], rounds[-1].ritz[: config.channels])
     return measure(operator, x, work, exact).as_notes()

@@ -148,7 +148,7 @@ def solve(world, path, work, channels, rounds=40, stop_after=None, start=None):
 
     first = None if start is None else np.ascontiguousarray(start[operator.rows.start : operator.rows.stop])
     per_image = GraphStore.open(path).attributes["nodes_per_image"]
-    found, done = chebyshev(operator, Path(work), channels, per_image, 1e-5, 6, rounds, 0, on_round, first)
+    found, done = chebyshev(operator, Path(work), channels, per_image, 1e-5, 3, rounds, 0, on_round, first)
     x = np.ascontiguousarray(found.view()[:, :channels])
     quotients = rayleigh_quotients(operator, x, work)
     return x, done[-1].ritz[:channels], quotients, measure(operator, x, work).value, len(done)

