@@ -7,6 +7,7 @@ nothing is defined twice.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import shlex
 import signal
@@ -36,7 +37,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser(program)
-    options = parser.parse_args(given)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(unknown[0], options.command)}")
     try:
         with _ending_at_sigterm():
             return _execute(options, given, parser, program)
@@ -71,6 +74,19 @@ def _ending_at_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: a handler that is not of Python
+
+
+def _meant(unknown: str, command: str) -> str:
+    form = ImageConfig if command == "image" else RunConfig
+    known = [
+        *map(flag, form.model_fields),
+        "--out",
+        "--force",
+        "--quiet",
+        *(["--preset", "--work"] * (form is RunConfig)),
+    ]
+    near = difflib.get_close_matches(unknown.split("=")[0], known, 1) if command in ("build", "image", *STAGES) else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _execute(options: argparse.Namespace, given: Sequence[str], parser: argparse.ArgumentParser, program: str) -> int:
@@ -122,8 +138,8 @@ def _image(options: argparse.Namespace, command: str, reporter: Reporter) -> Non
 
 
 def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
+    from spectral_graph.manifest import read_manifest
     from spectral_graph.pipeline import run_pipeline
-    from spectral_graph.run import read_manifest
 
     given = {name: getattr(options, name) for name in RunConfig.model_fields if hasattr(options, name)}
     preset = getattr(options, "preset", "best")

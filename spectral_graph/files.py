@@ -66,8 +66,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, cure: str = "remove it, or recompute the stage that made it") -> Any:
     """Read a JSON file of ours.
+
+    Args:
+        path: the file.
+        cure: what to do if it is damaged, for the message.
 
     Raises:
         FormatError: the file is damaged; the message names it.
@@ -75,7 +79,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} is damaged ({error}); remove it, or recompute the stage that made it") from None
+        raise FormatError(f"{path} is damaged ({error}); {cure}") from None
 
 
 def remove(path: Path) -> None:

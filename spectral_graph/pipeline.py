@@ -12,8 +12,9 @@ from spectral_graph.distributed.join import join_world, process_of_machine
 from spectral_graph.distributed.world import World
 from spectral_graph.errors import ConfigError
 from spectral_graph.files import disk_full_in_words
+from spectral_graph.manifest import read_manifest
 from spectral_graph.progress import Reporter
-from spectral_graph.run import RunDirectory, read_manifest
+from spectral_graph.run import RunDirectory
 from spectral_graph.stages.context import Context
 
 SHARED = ("extract", "graph", "solve", "orthogonalise")

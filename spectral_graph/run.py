@@ -23,13 +23,11 @@ import numpy as np
 from spectral_graph import __version__
 from spectral_graph.config import PLACE, STAGES, RunConfig, flag, stage_of
 from spectral_graph.distributed.world import ALONE, World
-from spectral_graph.errors import ConfigError, FormatError, RunBusyError, StaleRunError
-from spectral_graph.files import read_json, remove, write_json
+from spectral_graph.errors import ConfigError, RunBusyError, StaleRunError
+from spectral_graph.files import remove, write_json
+from spectral_graph.manifest import FORGETTING, FORMAT, read_manifest
 from spectral_graph.memory import peak_bytes, reset_peak
 
-FORMAT = 1
-FORGETTING = "forgetting"
-"""Entry of run.json while the results of a stage, and of those after it, are being removed: the stage."""
 RECORDED_PACKAGES = ("torch", "timm", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "zarr", "pillow")
 
 OUTPUTS: dict[str, tuple[str, ...]] = {
@@ -131,8 +129,8 @@ class RunDirectory:
             if FORGETTING in self.manifest:
                 self.forget(self.manifest[FORGETTING])
             self._refuse_changes(config, fingerprint, force)
-        if force is not None:
-            self.forget(force)
+            if force is not None:
+                self.forget(force)
         self.manifest.update(
             version=__version__,
             versions=versions(),
@@ -224,37 +222,6 @@ def strangers(folder: Path) -> list[str]:
     """Return the names of what lies in a folder and is neither its lock nor what a killed process left unfinished."""
     ours = (".lock", ".partial")
     return sorted(p.name for p in folder.iterdir() if not (p.name.startswith(".") and p.name.endswith(ours)))
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read run.json of a run directory.
-
-    Raises:
-        FormatError: there is no run, or it was written by another format.
-    """
-    if not (path / "run.json").is_file():
-        raise FormatError(f"{path} holds no run (no run.json); make one with: spectral-graph build --out {path}")
-    manifest: dict[str, Any] = read_json(path / "run.json")
-    if not isinstance(manifest, dict):
-        raise FormatError(f"{path}/run.json is damaged (it is no JSON object); compute the run anew in another folder")
-    if manifest.get("format") != FORMAT:
-        raise FormatError(
-            f"{path}/run.json has format {manifest.get('format')!r}, this version reads {FORMAT}; "
-            "compute the run anew in another folder"
-        )
-    records = manifest.get("stages")
-    untold = [name for name in STAGES if not isinstance(records, dict) or not _tells(records.get(name))]
-    untold += [] if manifest.get(FORGETTING, STAGES[0]) in STAGES else [manifest[FORGETTING]]
-    if untold:
-        raise FormatError(
-            f"{path}/run.json is damaged (it does not tell of stage {untold[0]}); "
-            "compute the run anew in another folder"
-        )
-    return manifest
-
-
-def _tells(record: object) -> bool:
-    return isinstance(record, dict) and "state" in record
 
 
 def versions() -> dict[str, str]:

@@ -97,7 +97,8 @@ def test_a_kill_before_the_options_are_noted_loses_nothing(tmp_path, options):
         (lambda _: [], "it is no JSON object"),
         (lambda m: m | {"format": 7}, "has format 7, this version reads 1"),
         (lambda m: m | {"stages": {}}, "does not tell of stage extract"),
-        (lambda m: m | {"stages": m["stages"] | {"solve": {}}}, "does not tell of stage solve"),
+        (lambda m: m | {"stages": m["stages"] | {"solve": {}}}, "stages.solve.state: field required"),
+        (lambda m: {name: value for name, value in m.items() if name != "config"}, "config: field required"),
     ],
 )
 def test_a_run_of_another_version_or_damaged_is_worded(tmp_path, capsys, change, words, folder):
@@ -110,7 +111,9 @@ def test_a_run_of_another_version_or_damaged_is_worded(tmp_path, capsys, change,
         assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("content", "words"), [("{}", "it has no 'grid'"), ("[]", "list indices must be integers")])
+@pytest.mark.parametrize(
+    ("content", "words"), [("{}", "grid: field required"), ("[]", "input should be a valid dictionary")]
+)
 def test_a_table_of_images_that_is_damaged_is_worded(tmp_path, content, words):
     file = tmp_path / "images.json"
     file.write_text(content)

@@ -12,13 +12,13 @@ a revision copies only the images that differ, and the disk holds two generation
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from spectral_graph.bank.described import Described
 from spectral_graph.bank.generation import CURRENT, PREVIOUS, Generation
 from spectral_graph.bank.rows import RowFile, storage_dtype, sync_folder
 from spectral_graph.bank.succession import complete, left_behind, next_of, records_after, remove_others, start_next
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Bank:
+class Bank(Described):
     """Named arrays (nodes, channels) on disk.
 
     Args:
@@ -105,51 +105,6 @@ class Bank:
     def exists(path: Path) -> bool:
         """Tell whether a complete generation lies in `path`."""
         return (path / CURRENT).is_file()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(nodes, channels)."""
-        return self._is.shape
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The arrays."""
-        return self._is.names
-
-    @property
-    def dtype(self) -> str:
-        """How the arrays are stored: float32 or bfloat16."""
-        return self._is.dtype
-
-    @property
-    def generation(self) -> int:
-        """Number of the current generation, 0 before the first."""
-        return self._is.number
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """What the owner noted beside the current generation."""
-        return self._is.notes
-
-    @property
-    def nodes_per_image(self) -> int:
-        """Rows of one image."""
-        return self._is.nodes_per_image
-
-    @property
-    def n_images(self) -> int:
-        """Number of images."""
-        return self.shape[0] // self.nodes_per_image
-
-    @property
-    def channels(self) -> int:
-        """Number of columns."""
-        return self.shape[1]
-
-    @property
-    def fingerprint(self) -> str:
-        """A short text that differs where the content of the current generation does."""
-        return f"{self.shape} {self.dtype} {zlib.crc32(self._is.records.tobytes()):08x}"
 
     @property
     def records(self) -> np.ndarray:

@@ -7,16 +7,41 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from spectral_graph.bank.rows import SUFFIXES, RowFile, storage_dtype
 from spectral_graph.errors import FormatError
 from spectral_graph.files import read_json, write_atomically, write_json
+from spectral_graph.validation import validated
 
 FORMAT = 2
 CURRENT, PREVIOUS = "bank.json", "previous.json"
+_CURE = "recompute with --force solve"
+_Positive = Annotated[int, Field(gt=0)]
+
+
+class _Records(TypedDict):
+    file: str
+    crc32: int
+
+
+class _Description(TypedDict):
+    format: int
+    shape: Annotated[list[_Positive], Field(min_length=2, max_length=2)]
+    dtype: Literal["float32", "bfloat16"]
+    nodes_per_image: _Positive
+    generation: _Positive
+    arrays: list[str]
+    counters: list[str]
+    records: _Records
+    notes: dict[str, Any]
+
+
+_FORM = TypeAdapter(_Description)
 
 
 def record_dtype(names: Sequence[str], counters: Sequence[str]) -> np.dtype[Any]:
@@ -97,11 +122,10 @@ class Generation:
         path = folder / description
         if not path.is_file():
             raise FormatError(f"{folder} holds no bank (no {description}); compute it with: spectral-graph solve")
-        about = read_json(path)
-        if about.get("format") != FORMAT:
-            raise FormatError(
-                f"{path} has format {about.get('format')!r}, this version reads {FORMAT}; recompute with --force solve"
-            )
+        about = read_json(path, _CURE)
+        if isinstance(about, dict) and about.get("format", FORMAT) != FORMAT:
+            raise FormatError(f"{path} has format {about['format']!r}, this version reads {FORMAT}; {_CURE}")
+        about = validated(about, _FORM, path, _CURE)
         nodes, channels = about["shape"]
         names, counters = tuple(about["arrays"]), tuple(about["counters"])
         records = _load_records(folder / about["records"]["file"], about["records"]["crc32"])
@@ -116,14 +140,13 @@ class Generation:
             records,
         )
         if records.dtype != record_dtype(names, counters) or len(records) * found.nodes_per_image != nodes:
-            raise FormatError(f"{folder / about['records']['file']} does not fit {path}; recompute with --force solve")
+            raise FormatError(f"{folder / about['records']['file']} does not fit {path}; {_CURE}")
         for name in names:
             file = found.file(folder, name)
             size = file.stat().st_size if file.is_file() else -1
             if size != found.bytes:
                 raise FormatError(
-                    f"{file} has {max(size, 0)} bytes, expected {found.bytes}: it is truncated or missing; "
-                    "recompute with --force solve"
+                    f"{file} has {max(size, 0)} bytes, expected {found.bytes}: it is truncated or missing; {_CURE}"
                 )
             if verify:
                 images = np.arange(len(records))
@@ -136,8 +159,7 @@ class Generation:
         if len(wrong):
             more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             raise FormatError(
-                f"{self.file(folder, name)} is damaged: the checksum of image {wrong[0]}{more} differs; "
-                "recompute with --force solve"
+                f"{self.file(folder, name)} is damaged: the checksum of image {wrong[0]}{more} differs; {_CURE}"
             )
 
 
@@ -145,8 +167,8 @@ def _load_records(path: Path, checksum: int) -> np.ndarray:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise FormatError(f"{path} is missing; recompute with --force solve") from None
+        raise FormatError(f"{path} is missing; {_CURE}") from None
     if zlib.crc32(raw) != checksum:
-        raise FormatError(f"{path} is damaged: its checksum differs; recompute with --force solve")
+        raise FormatError(f"{path} is damaged: its checksum differs; {_CURE}")
     records: np.ndarray = np.load(io.BytesIO(raw))
     return records

@@ -8,7 +8,7 @@
 The run's grid is that of the finest layer. A coarser layer lies here as the model made it and is resampled
 bilinearly when it is read: that takes less disk, and the stored features stay what the model computed.
 
-A slot is an image of the data set in its order; the slots of unreadable images stay zero and are never read.
+A slot is an image of the data set in its order; the slots of unreadable images are not written (they read as NaN).
 Every chunk carries a CRC-32C, so damage is found when it is read.
 """
 
@@ -16,20 +16,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import zarr
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FeatureError, FormatError
 from spectral_graph.files import disk_full_in_words
+from spectral_graph.validation import validated
 
 if TYPE_CHECKING:
     from spectral_graph.grid_map import Grid
 
 FORMAT = 1
 FINAL = "final"
+_CURE = "recompute with --force extract"
+_Positive = Annotated[int, Field(gt=0)]
+_Grid = Annotated[list[_Positive], Field(min_length=2, max_length=2)]
+
+
+class _Attributes(TypedDict):
+    format: Literal[1]
+    slots: _Positive
+    nodes: _Positive
+    grid: _Grid
+    coarse: NotRequired[dict[str, _Grid]]
+    layers: dict[str, _Positive]
+    tensors: list[Literal["q", "k", "v"]]
+    final_width: _Positive
+
+
+_FORM = TypeAdapter(_Attributes)
 
 
 class FeatureStore:
@@ -37,8 +57,7 @@ class FeatureStore:
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path, self._group = path, group
-        about: Any = group.attrs["spectral_graph"]
-        self.attributes: dict[str, Any] = about
+        self.attributes = validated(group.attrs["spectral_graph"], _FORM, path, _CURE)
         self.slots: int = self.attributes["slots"]
         self.nodes: int = self.attributes["nodes"]
         self.layers: dict[str, int] = self.attributes["layers"]
@@ -102,14 +121,11 @@ class FeatureStore:
             FormatError: there is none, or it is damaged.
         """
         try:
-            group = zarr.open_group(path, mode="r+")
-            if group.attrs["spectral_graph"]["format"] != FORMAT:  # type: ignore[index,call-overload]
-                raise FormatError(f"{path} has another format than {FORMAT}; recompute with --force extract")
-            return cls(path, group)
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            if isinstance(error, FormatError):
-                raise
-            raise FormatError(f"{path} is no feature store ({error}); recompute with --force extract") from None
+            return cls(path, zarr.open_group(path, mode="r+"))
+        except FormatError:
+            raise
+        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise FormatError(f"{path} is no feature store ({error}); {_CURE}") from None
 
     @staticmethod
     def bytes_needed(
@@ -182,19 +198,18 @@ class FeatureStore:
         return (total / len(slots)).astype(np.float32)
 
     def _read(self, key: str, slots: Sequence[int]) -> np.ndarray:
-        array = _of(self._group, key)
+        try:
+            array = _of(self._group, key)
+        except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
+            raise FormatError(f"{self.path}/{key}: damaged array ({error}); {_CURE}") from None
         out = np.empty((len(slots), *array.shape[1:]), np.float32)
         for row, slot in enumerate(slots):
             try:
                 out[row] = array[int(slot)]
-            except (ValueError, FileNotFoundError) as error:
-                raise FormatError(
-                    f"{self.path}/{key}, image slot {slot}: damaged chunk ({error}); recompute with --force extract"
-                ) from None
+            except (ValueError, IndexError, FileNotFoundError) as error:
+                raise FormatError(f"{self.path}/{key}, image slot {slot}: damaged chunk ({error}); {_CURE}") from None
             if np.isnan(out[row]).any():
-                raise FormatError(
-                    f"{self.path}/{key}, image slot {slot}: its chunk is missing; recompute with --force extract"
-                )
+                raise FormatError(f"{self.path}/{key}, image slot {slot}: its chunk is missing; {_CURE}")
         return out
 
 

@@ -10,64 +10,28 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spectral_graph.report.photo_content import GalleryItem, PathwayView, PhotoLicence
+from spectral_graph.report.score_content import ClassScore, MeanSd, ScoreRow
+
+__all__ = [
+    "ALL_LAYERS",
+    "ClassScore",
+    "Curve",
+    "DatasetFacts",
+    "FileEntry",
+    "GalleryItem",
+    "GraphFacts",
+    "MeanSd",
+    "PathwayView",
+    "PhotoLicence",
+    "ReportContent",
+    "ScoreRow",
+    "SolverFacts",
+    "StageFacts",
+]
+
 ALL_LAYERS = "all layers"
 """`GraphFacts.layer` of the totals of a pathway."""
-
-
-@dataclass(frozen=True)
-class MeanSd:
-    """A score over several K-means seeds.
-
-    Attributes:
-        mean: the mean over the seeds.
-        sd: the standard deviation over the seeds; None where there is one seed only.
-    """
-
-    mean: float
-    sd: float | None = None
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """The scores of one method on the whole data set. Shares are in 0..1; the page shows per cent.
-
-    Attributes:
-        method: e.g. ``V-V``, ``Q-K``, ``K-means on final features``.
-        clusters: K of K-means.
-        seeds: number of K-means seeds behind each mean.
-        images: images scored.
-        miou_hungarian: mean IoU with each cluster matched to one class.
-        miou_greedy: mean IoU with each cluster matched to the class it overlaps most.
-        accuracy_hungarian: share of labelled pixels that are right, Hungarian matching.
-        accuracy_greedy: the same, greedy matching.
-        coordinate_mse: mean squared error of a linear read-out of the grid position, in the unit
-            `ReportContent.coordinate_unit`; None where it was not measured.
-    """
-
-    method: str
-    clusters: int
-    seeds: int
-    images: int
-    miou_hungarian: MeanSd
-    miou_greedy: MeanSd
-    accuracy_hungarian: MeanSd
-    accuracy_greedy: MeanSd
-    coordinate_mse: float | None = None
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """The IoU of one class under one method, in 0..1; None where the class has no pixel to score.
-
-    Attributes:
-        hungarian: IoU with Hungarian matching.
-        greedy: IoU with greedy matching.
-        pixels: labelled pixels of the class.
-    """
-
-    hungarian: float | None
-    greedy: float | None
-    pixels: int
 
 
 @dataclass(frozen=True)
@@ -156,7 +120,7 @@ class StageFacts:
         name: the stage's name.
         seconds: wall-clock time.
         peak_bytes: peak memory of the process in the stage; None where it was not measured.
-        state: e.g. ``done``, ``kept from an earlier run``, ``failed``.
+        state: ``complete``, ``running`` or ``open``, as in run.json.
     """
 
     name: str
@@ -188,53 +152,6 @@ class DatasetFacts:
     network_size: tuple[int, int]
     preprocessing: str
     skipped: Sequence[tuple[str, str]] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class PathwayView:
-    """What one pathway found in one photo.
-
-    Attributes:
-        eigenvectors: (h, w, C) float32 on the bank's grid, leading column first; C = 0 for a method that has none.
-        regions: (h, w) integer cluster ids, -1 for none; None where no regions were made.
-        matched: the class id that Hungarian matching gives each cluster, -1 for none; None where there are no labels.
-    """
-
-    eigenvectors: np.ndarray
-    regions: np.ndarray | None = None
-    matched: Sequence[int] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class GalleryItem:
-    """One photo of the gallery.
-
-    Attributes:
-        id: the image's id in its data set.
-        photo: (H, W, 3) uint8, as the network saw it.
-        ground_truth: (H, W) int16 class ids, -1 ignored; None where the image has no label.
-        pathways: pathway name -> what it found.
-    """
-
-    id: str
-    photo: np.ndarray
-    ground_truth: np.ndarray | None
-    pathways: Mapping[str, PathwayView]
-
-
-@dataclass(frozen=True)
-class PhotoLicence:
-    """The licence of one photo that the page shows.
-
-    Attributes:
-        image: the image's id.
-        licence: its name.
-        url: where the photo comes from, or the licence's page; empty where unknown.
-    """
-
-    image: str
-    licence: str
-    url: str = ""
 
 
 @dataclass(frozen=True)

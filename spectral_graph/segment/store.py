@@ -11,19 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import zarr
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
+from spectral_graph.validation import validated
 
 FORMAT = 1
+_CURE = "recompute with --force segment"
 IMAGES_PER_CHUNK = 64
 _MISSING = 65_535
 """What Zarr gives for labels whose chunk is not there; no label is so large."""
+
+
+class _Attributes(TypedDict):
+    format: Literal[1]
+    grid: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    clusters: Annotated[int, Field(gt=0)]
+
+
+_FORM = TypeAdapter(_Attributes)
 
 
 class RegionStore:
@@ -31,8 +45,8 @@ class RegionStore:
 
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path, self._group = path, group
-        about: Any = group.attrs["spectral_graph"]
-        self.grid: tuple[int, int] = tuple(about["grid"])
+        about = validated(group.attrs["spectral_graph"], _FORM, path, _CURE)
+        self.grid: tuple[int, int] = (about["grid"][0], about["grid"][1])
         self.seeds: tuple[int, ...] = tuple(about["seeds"])
         self.clusters: int = about["clusters"]
 
@@ -60,8 +74,10 @@ class RegionStore:
         """
         try:
             return cls(path, zarr.open_group(path, mode="r"))
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise FormatError(f"{path} holds no regions ({error}); recompute with --force segment") from None
+        except FormatError:
+            raise
+        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise FormatError(f"{path} holds no regions ({error}); {_CURE}") from None
 
     def add_method(self, method: str, images: int, channels: int) -> None:
         """Make room for the maps of a method."""
@@ -98,10 +114,12 @@ class RegionStore:
         place = f"{self.path}/{method}/labels, image {image}"
         try:
             labels: np.ndarray = self._array(method, "labels")[seed_index, image]
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise FormatError(f"{place}: {error}; recompute with --force segment") from None
+        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            raise FormatError(f"{place}: {error}; {_CURE}") from None
+        if labels.shape != (self.grid[0] * self.grid[1],):
+            raise FormatError(f"{place} has the shape {labels.shape}, not that of the grid {self.grid}; {_CURE}")
         if labels.max() >= self.clusters:
-            raise FormatError(f"{place}: the chunk of seed {seed_index} is missing; recompute with --force segment")
+            raise FormatError(f"{place}: the chunk of seed {seed_index} is missing; {_CURE}")
         return labels.reshape(self.grid)
 
     def publish(self) -> None:

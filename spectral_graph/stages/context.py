@@ -4,15 +4,49 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from spectral_graph.config import RunConfig
 from spectral_graph.data.dataset import Dataset, ImageRecord
 from spectral_graph.distributed.world import ALONE, World
-from spectral_graph.errors import FormatError
 from spectral_graph.files import read_json, write_json
 from spectral_graph.progress import Reporter
 from spectral_graph.run import RunDirectory
+from spectral_graph.validation import validated
+
+_CURE = "recompute with --force extract"
+_Size = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)]
+
+
+class _Image(TypedDict):
+    id: str
+    slot: Annotated[int, Field(ge=0)]
+    box: Annotated[list[int], Field(min_length=4, max_length=4)]
+    source_size: _Size
+
+
+class _Model(TypedDict):
+    name: str
+    weights: dict[str, Any]
+    note: str
+    device: NotRequired[str]
+
+
+class _Table(TypedDict):
+    """images.json."""
+
+    grid: _Size
+    network_size: _Size
+    layers: list[str]
+    images: Annotated[list[_Image], Field(min_length=1)]
+    skipped: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    model: _Model
+
+
+_FORM = TypeAdapter(_Table)
 
 
 @dataclass(frozen=True)
@@ -53,7 +87,7 @@ class ImageTable:
         layers: names of the layers.
         images: kept images; their order is the order of the nodes everywhere else.
         skipped: (id, reason).
-        model: name, weights and note of the model, and the device that it ran on (not in runs of version 0.1.0).
+        model: name, weights and note of the model, and the device that it ran on (not in runs of earlier builds).
     """
 
     grid: tuple[int, int]
@@ -89,19 +123,20 @@ class ImageTable:
         Raises:
             FormatError: it is damaged.
         """
-        raw = read_json(path)
-        try:
-            return cls(
-                tuple(raw["grid"]),
-                tuple(raw["network_size"]),
-                tuple(raw["layers"]),
-                tuple(KeptImage(i["id"], i["slot"], tuple(i["box"]), tuple(i["source_size"])) for i in raw["images"]),
-                tuple((a, b) for a, b in raw["skipped"]),
-                raw["model"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-            raise FormatError(f"{path} is damaged ({what}); recompute with --force extract") from None
+        raw = validated(read_json(path, _CURE), _FORM, path, _CURE)
+        images = []
+        for image in raw["images"]:
+            left, top, right, bottom = image["box"]
+            height, width = image["source_size"]
+            images.append(KeptImage(image["id"], image["slot"], (left, top, right, bottom), (height, width)))
+        return cls(
+            (raw["grid"][0], raw["grid"][1]),
+            (raw["network_size"][0], raw["network_size"][1]),
+            tuple(raw["layers"]),
+            tuple(images),
+            tuple((identity, reason) for identity, reason in raw["skipped"]),
+            dict(raw["model"]),
+        )
 
 
 def table_of(context: Context) -> ImageTable:

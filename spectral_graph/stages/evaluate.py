@@ -18,7 +18,10 @@ from spectral_graph.files import write_json
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, ImageTable, record_of, table_of
-from spectral_graph.stages.methods import BASELINE, TITLES, methods_of, raw_rows
+from spectral_graph.stages.graph_attributes import AllFacts, graph_facts
+from spectral_graph.stages.methods import methods_of, raw_rows
+from spectral_graph.stages.notes import orthogonal_notes, solution_notes
+from spectral_graph.stages.titles import BASELINE, TITLES
 
 
 def label_reader(context: Context, table: ImageTable, unreadable: dict[str, str]) -> Callable[[int], np.ndarray | None]:
@@ -120,21 +123,20 @@ def _segmentation(
     }
 
 
-def _graph_facts(context: Context, kind: str) -> dict[str, Any]:
-    attributes = GraphStore.open(context.run.folder(kind) / "graph.zarr").attributes
-    facts: dict[str, Any] = attributes["facts"]
-    return facts
+def _graph_facts(context: Context, kind: str) -> AllFacts:
+    return graph_facts(GraphStore.open(context.run.folder(kind) / "graph.zarr"))
 
 
 def _spectrum(context: Context, kind: str) -> dict[str, Any]:
     folder = context.run.folder(kind)
-    solved, ortho = Bank.open(folder / "bank", verify=False), Bank.open(folder / "ortho", verify=False)
+    solved = solution_notes(Bank.open(folder / "bank", verify=False))
+    ortho = orthogonal_notes(Bank.open(folder / "ortho", verify=False))
     return {
-        "solver": solved.notes["solver"],
-        "eigenvalues": solved.notes.get("eigenvalues"),
-        "residuals": solved.notes.get("residuals"),
-        "converged": solved.notes.get("converged"),
-        "rayleigh_quotients": ortho.notes["rayleigh_quotients"],
-        "order": ortho.notes["order"],
-        "off_diagonal": ortho.notes["off_diagonal"],
+        "solver": solved["solver"],
+        "eigenvalues": solved.get("eigenvalues"),
+        "residuals": solved.get("residuals"),
+        "converged": solved.get("converged"),
+        "rayleigh_quotients": ortho["rayleigh_quotients"],
+        "order": ortho["order"],
+        "off_diagonal": ortho["off_diagonal"],
     }

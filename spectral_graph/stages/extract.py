@@ -154,7 +154,7 @@ def _read_logs(run: Path) -> dict[int, Outcome]:
 
 def _read_log(path: Path) -> Iterator[Outcome]:
     """Yield the complete lines of a log; one that a crash cut short is left out."""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         with suppress(json.JSONDecodeError):
             yield json.loads(line)
 

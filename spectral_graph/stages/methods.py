@@ -9,9 +9,8 @@ from spectral_graph.baselines import FinalFeatures, final_feature_rows
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.segment.rows import FirstColumns, NormalisedRows, RowSource, WeightedColumns
 from spectral_graph.stages.context import Context, ImageTable
-
-BASELINE = "final"
-TITLES = {"vv": "V-V", "qk": "Q-K", "kk": "K-K", BASELINE: "K-means on final features"}
+from spectral_graph.stages.notes import orthogonal_notes
+from spectral_graph.stages.titles import BASELINE
 
 
 def methods_of(context: Context) -> tuple[str, ...]:
@@ -50,6 +49,6 @@ def clustered_rows(context: Context, table: ImageTable, method: str) -> RowSourc
         return final_feature_rows(rows, normalise=config.row_normalise)
     leading: RowSource = FirstColumns(rows, min(config.eigenvectors, rows.channels))
     if config.diffusion < 1:
-        quotients = np.array(rows.notes["rayleigh_quotients"][: leading.channels])
+        quotients = np.array(orthogonal_notes(rows)["rayleigh_quotients"][: leading.channels])
         leading = WeightedColumns(leading, diffusion_weights(quotients, config.diffusion))
     return NormalisedRows(leading) if config.row_normalise else leading

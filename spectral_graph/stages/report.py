@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from spectral_graph.bank import Bank
 from spectral_graph.config import STAGES, RunConfig, flag, stage_of
 from spectral_graph.data.preprocess import Preprocess, parse_size
-from spectral_graph.files import read_json
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
@@ -18,7 +16,10 @@ from spectral_graph.segment.rows import NormalisedRows
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, ImageTable, record_of, table_of
 from spectral_graph.stages.evaluate import label_reader
-from spectral_graph.stages.methods import BASELINE, TITLES
+from spectral_graph.stages.graph_attributes import graph_attributes, graph_facts
+from spectral_graph.stages.metrics import Mean, Method, Metrics, read_metrics
+from spectral_graph.stages.notes import orthogonal_notes, solution_notes
+from spectral_graph.stages.titles import BASELINE, TITLES
 
 SHOWN_EIGENVECTORS = 12
 CONTENTS = {
@@ -36,7 +37,7 @@ CONTENTS = {
 def report(context: Context) -> None:
     """Write `report/index.html` with its pictures."""
     config, table, run = context.config, table_of(context), context.run
-    metrics = read_json(run.path / "metrics.json")
+    metrics = read_metrics(run.path / "metrics.json", config.kinds)
     content = page.ReportContent(
         title=f"{config.dataset} {context.dataset.split}, {config.model}".replace(" ,", ","),
         command=run.manifest.get("command", ""),
@@ -71,7 +72,7 @@ def _options(config: RunConfig) -> dict[str, dict[str, object]]:
     return {stage: options for stage, options in sections.items() if options}
 
 
-def _dataset(context: Context, table: ImageTable, metrics: dict[str, Any]) -> page.DatasetFacts:
+def _dataset(context: Context, table: ImageTable, metrics: Metrics) -> page.DatasetFacts:
     config = context.config
     without = next(iter(metrics["methods"].values())).get("images_without_label", len(table.images))
     h, w = table.network_size
@@ -92,7 +93,7 @@ def _dataset(context: Context, table: ImageTable, metrics: dict[str, Any]) -> pa
     )
 
 
-def _notes(context: Context, table: ImageTable, metrics: dict[str, Any]) -> list[str]:
+def _notes(context: Context, table: ImageTable, metrics: Metrics) -> list[str]:
     notes = list(context.dataset.notes)
     if table.model["note"]:
         notes.append(table.model["note"])
@@ -104,9 +105,8 @@ def _notes(context: Context, table: ImageTable, metrics: dict[str, Any]) -> list
     return notes
 
 
-def _score_row(entry: dict[str, Any]) -> page.ScoreRow:
-    def mean_sd(matching: str, name: str) -> page.MeanSd:
-        found = entry[matching][name]
+def _score_row(entry: Method) -> page.ScoreRow:
+    def mean_sd(found: Mean) -> page.MeanSd:
         return page.MeanSd(float("nan") if found["mean"] is None else found["mean"], found["sd"])
 
     return page.ScoreRow(
@@ -114,15 +114,15 @@ def _score_row(entry: dict[str, Any]) -> page.ScoreRow:
         clusters=entry["clusters"],
         seeds=len(entry["seeds"]),
         images=entry["images_scored"],
-        miou_hungarian=mean_sd("hungarian", "miou"),
-        miou_greedy=mean_sd("greedy", "miou"),
-        accuracy_hungarian=mean_sd("hungarian", "accuracy"),
-        accuracy_greedy=mean_sd("greedy", "accuracy"),
+        miou_hungarian=mean_sd(entry["hungarian"]["miou"]),
+        miou_greedy=mean_sd(entry["greedy"]["miou"]),
+        accuracy_hungarian=mean_sd(entry["hungarian"]["accuracy"]),
+        accuracy_greedy=mean_sd(entry["greedy"]["accuracy"]),
         coordinate_mse=entry["coordinates"]["mse"],
     )
 
 
-def _per_class(metrics: dict[str, Any]) -> dict[str, dict[str, page.ClassScore]]:
+def _per_class(metrics: Metrics) -> dict[str, dict[str, page.ClassScore]]:
     table = {}
     for entry in metrics["methods"].values():
         if "hungarian" in entry:
@@ -136,11 +136,12 @@ def _per_class(metrics: dict[str, Any]) -> dict[str, dict[str, page.ClassScore]]
 
 
 def _graph_rows(context: Context, kind: str) -> list[page.GraphFacts]:
-    about = GraphStore.open(context.run.folder(kind) / "graph.zarr").attributes
+    store = GraphStore.open(context.run.folder(kind) / "graph.zarr")
+    about, known = graph_attributes(store), graph_facts(store)
     how = f"{kind}, {'centred' if about['centred'] else 'not centred'}, scope {about['scope']}"
-    if about["hubs"] != "none":
+    if about.get("hubs", "none") != "none":
         how += f", hubs {about['hubs']}"
-    found = [*about["facts"]["layers"].items(), ("all layers", about["facts"]["all"])]
+    found = [*known["layers"].items(), ("all layers", known["all"])]
     return [
         page.GraphFacts(
             pathway=TITLES[kind],
@@ -153,16 +154,16 @@ def _graph_rows(context: Context, kind: str) -> list[page.GraphFacts]:
             mean_degree=facts["mean_degree"],
             components=facts["components"],
             threshold=about["threshold"],
-            in_degrees=[(float(share), value) for share, value in facts["in_degree_quantiles"].items()],
-            short_share=facts["share_with_fewer_neighbours"],
-            recall=facts["recall"],
+            in_degrees=[(float(share), value) for share, value in facts.get("in_degree_quantiles", {}).items()],
+            short_share=facts.get("share_with_fewer_neighbours"),
+            recall=facts.get("recall"),
         )
         for layer, facts in found
     ]
 
 
 def _curves(context: Context, kind: str) -> list[page.Curve]:
-    notes = Bank.open(context.run.folder(kind) / "bank", verify=False).notes
+    notes = solution_notes(Bank.open(context.run.folder(kind) / "bank", verify=False))
     if notes["solver"] == "chebyshev":
         points = [(entry["step"], entry["residual"]) for entry in notes["history"]]
         return [page.Curve(TITLES[kind], "largest residual", "round", points, context.config.tol)]
@@ -170,25 +171,25 @@ def _curves(context: Context, kind: str) -> list[page.Curve]:
     names = {"loss": loss, "eigenvalue": "eigenvalue term", "orthogonality": "orthogonality term"}
     names["gradient_norm"] = "gradient norm"
     return [
-        page.Curve(TITLES[kind], title, "step", [(entry["step"], entry[name]) for entry in notes["history"]])
+        page.Curve(TITLES[kind], title, "step", [(entry["step"], entry[name]) for entry in notes["history"]])  # type: ignore[literal-required]
         for name, title in names.items()
     ]
 
 
 def _solvers(context: Context, kind: str) -> list[page.SolverFacts]:
     """Return the measures of a pathway's solution, if they were taken."""
-    notes = Bank.open(context.run.folder(kind) / "bank", verify=False).notes
+    notes = solution_notes(Bank.open(context.run.folder(kind) / "bank", verify=False))
     measured = notes.get("yardstick")
     if measured is None:
         return []
-    name = notes["solver"]
-    if name == "adam":
+    name: str = notes["solver"]
+    if notes["solver"] == "adam":
         name += " on Eqn. 4" if notes["objective"] == "paper" else ", objective as released"
         name += f", average {notes['ema']}" if notes["ema"] else ""
     else:
         name += f" on the {context.config.normalisation} operator".replace("_", " ")
     angles = measured["angles"]
-    off = Bank.open(context.run.folder(kind) / "ortho", verify=False).notes["off_diagonal"]
+    off = orthogonal_notes(Bank.open(context.run.folder(kind) / "ortho", verify=False))["off_diagonal"]
     return [
         page.SolverFacts(
             TITLES[kind],
@@ -207,7 +208,7 @@ def _stages(context: Context) -> list[page.StageFacts]:
     return [
         page.StageFacts(name, records[name]["seconds"], records[name]["peak_bytes"], records[name]["state"])
         for name in STAGES
-        if "seconds" in records[name] and name != "report"
+        if {"seconds", "peak_bytes"} <= records[name].keys() and name != "report"
     ]
 
 
@@ -217,7 +218,7 @@ def _shown_images(context: Context, table: ImageTable) -> list[int]:
     return [index * len(table.images) // count for index in range(count)]
 
 
-def _gallery(context: Context, table: ImageTable, metrics: dict[str, Any]) -> list[page.GalleryItem]:
+def _gallery(context: Context, table: ImageTable, metrics: Metrics) -> list[page.GalleryItem]:
     config = context.config
     preprocess = Preprocess(config.preprocess, parse_size(config.size), config.resample)
     labels = label_reader(context, table, {})

@@ -1,0 +1,70 @@
+"""run.json: options, preset, versions, fingerprint of the input, and the state and cost of every stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from spectral_graph.config import STAGES
+from spectral_graph.errors import FormatError
+from spectral_graph.files import read_json
+from spectral_graph.validation import validated
+
+FORMAT = 1
+FORGETTING = "forgetting"
+"""Entry of run.json while the results of a stage, and of those after it, are being removed: the stage."""
+_CURE = "compute the run anew in another folder"
+
+
+class _Stage(TypedDict):
+    state: Literal["open", "running", "complete"]
+    seconds: NotRequired[Annotated[float, Field(ge=0)]]
+    peak_bytes: NotRequired[Annotated[int, Field(ge=0)]]
+
+
+class _Options(TypedDict):
+    """The options that are read from here; all of them are `spectral_graph.config.RunConfig`."""
+
+    dataset: str
+    kinds: list[Literal["vv", "qk", "kk"]]
+
+
+class _Manifest(TypedDict):
+    version: str
+    versions: dict[str, str]
+    preset: str
+    config: _Options
+    given: dict[str, Any]
+    fingerprint: str
+    created: str
+    command: NotRequired[str]
+    stages: dict[str, _Stage]
+    forgetting: NotRequired[str]
+
+
+_FORM = TypeAdapter(_Manifest)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read run.json of a run directory.
+
+    Raises:
+        FormatError: there is no run, it is damaged, or it was written by another format.
+    """
+    file = path / "run.json"
+    if not file.is_file():
+        raise FormatError(f"{path} holds no run (no run.json); make one with: spectral-graph build --out {path}")
+    manifest: dict[str, Any] = read_json(file, _CURE)
+    if not isinstance(manifest, dict):
+        raise FormatError(f"{file} is damaged (it is no JSON object); {_CURE}")
+    if manifest.get("format") != FORMAT:
+        raise FormatError(f"{file} has format {manifest.get('format')!r}, this version reads {FORMAT}; {_CURE}")
+    validated(manifest, _FORM, file, _CURE)
+    untold = [name for name in STAGES if name not in manifest["stages"]]
+    untold += [] if manifest.get(FORGETTING, STAGES[0]) in STAGES else [manifest[FORGETTING]]
+    if untold:
+        raise FormatError(f"{file} is damaged (it does not tell of stage {untold[0]}); {_CURE}")
+    return manifest
