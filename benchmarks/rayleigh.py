@@ -1,5 +1,8 @@
 """How fast is rayleigh? Against the product with [u, D^-1 u] by every SpMM, and the rest by elementwise torch.
 
+"limit" is a call that takes its turns with them and only loads what the product needs, and an inverse degree for each
+entry, and stores a result (limits.py); "at limit" is the ratio that one as fast as this would have.
+
 python -m benchmarks.rayleigh [--graph RUN/vv/graph.zarr --layer blocks.9 | --synthetic uniform hubs] [--channels 16 50]
 """
 
@@ -12,6 +15,7 @@ import torch
 
 from benchmarks.backends import PEERS, available
 from benchmarks.graphs import SQUARE, add_arguments, chosen, parse_square
+from benchmarks.limits import product_limit
 from benchmarks.table import Row, add_channels, parser_of, show
 from benchmarks.timing import compare, require_equal
 from spectral_graph.ops import rayleigh
@@ -62,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
                 peers,
                 work=(2.0 * graph.entries * channels, graph.moved + 4 * graph.rows + 8 * channels * graph.rows),
                 seconds=options.seconds,
+                limit=product_limit(graph, u, inverse),
                 channels=channels,
                 graph=graph.name,
             )

@@ -1,5 +1,8 @@
 """How fast is csr_spmm? Against every backend that is there; and with bfloat16 against its own float32.
 
+"limit" is a call that takes its turns with them and only loads what the product needs and stores a result (limits.py);
+"at limit" is the ratio that one as fast as this would have.
+
 python -m benchmarks.spmm [--graph RUN/vv/graph.zarr --layer blocks.9 | --synthetic uniform hubs] [--channels 16 50 128]
 """
 
@@ -11,6 +14,7 @@ import torch
 
 from benchmarks.backends import PEERS, available, native
 from benchmarks.graphs import KINDS, add_arguments, chosen
+from benchmarks.limits import product_limit
 from benchmarks.table import Row, add_channels, parse, parser_of, show
 from benchmarks.timing import compare, require_equal
 
@@ -48,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
                 lambda ours=ours, x=x: ours(x),
                 {name: lambda x=x, product=product: product(x) for name, product in products.items()},
                 work=(operations, graph.moved + dense),
+                limit=product_limit(graph, x),
                 **common,
             )
             rows += compare(

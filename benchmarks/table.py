@@ -31,6 +31,7 @@ class Row:
         graph: name of the graph, for the plot.
         ours_bytes: peak memory of a call above what it was given and what it returns; None where not measured.
         peer_bytes: the same of the peer.
+        limit_s: seconds of a call that only does what no other can do without; None where there is none.
     """
 
     question: str
@@ -45,15 +46,26 @@ class Row:
     graph: str
     ours_bytes: int | None = None
     peer_bytes: int | None = None
+    limit_s: float | None = None
 
     @property
     def ratio(self) -> float:
         """How many times faster than the peer ours is."""
         return self.peer_s / self.ours_s
 
+    @property
+    def ratio_at_limit(self) -> float | None:
+        """How many times faster than the peer one would be that takes no longer than the limit."""
+        return None if self.limit_s is None else self.peer_s / self.limit_s
+
     def record(self) -> dict[str, str | float]:
-        """Return what the JSON holds of it; the two sizes only where they were measured."""
-        sizes = {"ours_bytes": self.ours_bytes, "peer_bytes": self.peer_bytes}
+        """Return what the JSON holds of it; sizes and the limit only where they were measured."""
+        measured = {
+            "ours_bytes": self.ours_bytes,
+            "peer_bytes": self.peer_bytes,
+            "limit_s": self.limit_s,
+            "ratio_at_limit": self.ratio_at_limit,
+        }
         return {
             "question": self.question,
             "shape": self.shape,
@@ -62,7 +74,7 @@ class Row:
             "peer_s": self.peer_s,
             "ratio": self.ratio,
             "limit_fraction": self.limit_fraction,
-            **{name: size for name, size in sizes.items() if size is not None},
+            **{name: figure for name, figure in measured.items() if figure is not None},
         }
 
 
@@ -104,7 +116,9 @@ def show(rows: Sequence[Row], options: argparse.Namespace) -> None:
         table.add_column(name, justify="right")
     table.add_column("peer")
     sized = any(row.ours_bytes is not None for row in rows)
-    for name in ("peer ms", "ratio", *(("extra MB", "peer's") if sized else ())):
+    limited = any(row.limit_s is not None for row in rows)
+    optional = (*(("limit ms", "at limit") if limited else ()), *(("extra MB", "peer's") if sized else ()))
+    for name in ("peer ms", "ratio", *optional):
         table.add_column(name, justify="right")
     before = None
     for row in rows:
@@ -117,11 +131,15 @@ def show(rows: Sequence[Row], options: argparse.Namespace) -> None:
             f"{row.limit_fraction:.2f}",
         )
         sizes = [f"{size / 1e6:.1f}" if size is not None else "" for size in (row.ours_bytes, row.peer_bytes)]
+        limits = ["", ""]
+        if row.limit_s is not None:
+            limits = [f"{row.limit_s * 1e3:.2f}", f"{row.ratio_at_limit:.2f}"]
         table.add_row(
             *(head if head != before else [""] * len(head)),
             row.peer,
             f"{row.peer_s * 1e3:.2f}",
             f"{row.ratio:.2f}",
+            *(limits if limited else ()),
             *(sizes if sized else ()),
         )
         before = head

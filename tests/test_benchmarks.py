@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.cpp_extension import get_cxx_compiler
 
+LIMIT = {"limit_s", "ratio_at_limit"}
 KEYS = {"question", "shape", "ours_s", "peer", "peer_s", "ratio", "limit_fraction"}
 TINY = {
     "spmm": ["--nodes", "200", "--per-row", "4", "--channels", "1", "9", "--backends", "native", "torch", "scipy"],
@@ -32,12 +35,44 @@ def test_a_benchmark_prints_a_table_and_writes_json_and_a_plot(benchmark, name, 
     benchmark(name).main([*TINY[name], *files, "--seconds", "0"])
     records = json.loads((tmp_path / "out.json").read_text())
     sizes = {"ours_bytes", "peer_bytes"} if name in ("affinity", "gram", "symmetrise") else set()
-    assert records and all(set(record) == KEYS | sizes for record in records)
+    assert records and all(set(record) - LIMIT == KEYS | sizes for record in records)
     for record in records:
         assert record["ratio"] == pytest.approx(record["peer_s"] / record["ours_s"])
         assert record["limit_fraction"] > 0
     assert "--channels" not in TINY[name] or (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     assert records[0]["peer"].split()[0] in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which(get_cxx_compiler()) is None, reason="no C++ compiler")
+@pytest.mark.parametrize("name", ["spmm", "rayleigh"])
+def test_the_limit_takes_its_turns_where_there_is_a_compiler(benchmark, name, capsys):
+    rows = benchmark(name).main(["--synthetic", "uniform", "--nodes", "300", "--channels", "1", "40", "--seconds", "0"])
+    limited = [row for row in rows if "bfloat16" not in row.question]
+    assert len({row.limit_s for row in limited}) == 2
+    for row in limited:
+        assert row.record()["ratio_at_limit"] == pytest.approx(row.peer_s / row.limit_s)
+    assert all(row.limit_s is None and not LIMIT & set(row.record()) for row in rows if row not in limited)
+    assert "at limit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("channels", [1, 17])
+def test_the_limit_writes_a_result_and_nothing_else(benchmark, channels):
+    graph, x = benchmark("graphs").synthetic("power-law", 400, 5), torch.randn(400, channels)
+    before = [part.clone() for part in (graph.indptr, graph.indices, graph.values, x)]
+    run = benchmark("limits").product_limit(graph, x, torch.rand(400))
+    if run is None:
+        pytest.skip("no C++ compiler")
+    run()
+    assert all(map(torch.equal, before, (graph.indptr, graph.indices, graph.values, x)))
+
+
+def test_without_a_compiler_the_limit_is_left_out_with_a_line(benchmark, monkeypatch, capsys):
+    limits = benchmark("limits")
+    limits._product_limit.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert limits.product_limit(benchmark("graphs").synthetic("uniform", 50, 4), torch.ones(50, 2)) is None
+    assert "no-such-compiler cannot compile product_limit.cpp" in capsys.readouterr().out
+    limits._product_limit.cache_clear()
 
 
 def test_a_wrong_result_ends_the_benchmark(benchmark):

@@ -41,6 +41,36 @@ float value_of(uint64_t key) {
   return value;
 }
 
+// Which of 16 images differ from `image`, as the low bits of a mask. Near keys are often of the query's own image,
+// and a branch for each of them would be mispredicted.
+uint32_t differing(const int32_t* images, int32_t image) {
+  uint32_t mask = 0;
+  for (int c = 0; c < kTileColumns; ++c) mask |= static_cast<uint32_t>(images[c] != image) << c;
+  return mask;
+}
+
+using DifferingFunction = uint32_t (*)(const int32_t* images, int32_t image);
+
+#ifdef SG_X86
+
+SG_AVX2 uint32_t differing_avx2(const int32_t* images, int32_t image) {
+  const __m256i own = _mm256_set1_epi32(image);
+  const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(images));
+  const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(images + 8));
+  const int first = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(low, own)));
+  const int second = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(high, own)));
+  return ~(static_cast<uint32_t>(first) | static_cast<uint32_t>(second) << 8);
+}
+
+#endif
+
+DifferingFunction pick_differing() {
+#ifdef SG_X86
+  if (has_avx2()) return differing_avx2;
+#endif
+  return differing;
+}
+
 struct Problem {
   const float* query;
   const int32_t* query_image;
@@ -66,16 +96,7 @@ class Task {
         most_slivers_(std::max<int64_t>(1, kPackedBytes / (4 * sliver_floats_))),
         packed_(aligned_floats(most_slivers_ * sliver_floats_)),
         wide_(static_cast<size_t>(depth_ * kTileColumns)) {
-    pairs_.reserve(static_cast<size_t>((end - begin) * problem.probed));
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j = 0; j < p_.probed; ++j) {
-        const int64_t cell = p_.probes[i * p_.probed + j];
-        if (cell >= 0) pairs_.push_back({j > 0, static_cast<int32_t>(cell), static_cast<int32_t>(i - begin)});
-      }
-    }
-    std::sort(pairs_.begin(), pairs_.end(), [](const Pair& a, const Pair& b) {
-      return std::tie(a.later, a.cell, a.query) < std::tie(b.later, b.cell, b.query);
-    });
+    group(begin, end);
   }
 
   void run() {
@@ -96,6 +117,34 @@ class Task {
     int32_t cell;
     int32_t query;
   };
+
+  // Orders the pairs of the queries [begin, end) by (later, cell, query): a counting sort, which keeps the order of the
+  // queries. It counts within the range of cells that the queries name.
+  void group(int64_t begin, int64_t end) {
+    int32_t lowest = std::numeric_limits<int32_t>::max(), highest = -1;
+    for (int64_t at = begin * p_.probed; at < end * p_.probed; ++at) {
+      if (p_.probes[at] < 0) continue;
+      lowest = std::min(lowest, p_.probes[at]);
+      highest = std::max(highest, p_.probes[at]);
+    }
+    if (highest < 0) return;
+    const size_t cells = static_cast<size_t>(highest - lowest) + 1;
+    std::vector<size_t> starts(2 * cells + 1, 0);
+    const auto each = [&](const auto& use) {
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t j = 0; j < p_.probed; ++j) {
+          const int32_t cell = p_.probes[i * p_.probed + j];
+          if (cell < 0) continue;
+          const size_t bin = (j > 0 ? cells : 0) + static_cast<size_t>(cell - lowest);
+          use(bin, Pair{j > 0, cell, static_cast<int32_t>(i - begin)});
+        }
+      }
+    };
+    each([&](size_t bin, const Pair&) { ++starts[bin + 1]; });
+    for (size_t bin = 0; bin < 2 * cells; ++bin) starts[bin + 1] += starts[bin];
+    pairs_.resize(starts[2 * cells]);
+    each([&](size_t bin, const Pair& pair) { pairs_[starts[bin]++] = pair; });
+  }
 
   void pack(int64_t first_key, int64_t past_key) {
     const float* rows[kTileColumns];
@@ -125,12 +174,17 @@ class Task {
           least[r] = r < count ? least_[pairs_[at + r].query] : std::numeric_limits<float>::infinity();
         }
         if (!tile_(depth_, rows, packed, least, nullptr, tile)) continue;
-        const uint32_t there = past_key - key >= kTileColumns ? 0xffffu : (1u << (past_key - key)) - 1;
+        const int64_t left = std::min<int64_t>(kTileColumns, past_key - key);
+        const uint32_t there = (1u << left) - 1;
+        int32_t images[kTileColumns] = {};
+        std::copy_n(p_.key_image + key, left, images);
         for (int r = 0; r < count; ++r) {
-          const int32_t query = pairs_[at + r].query, image = p_.query_image[begin_ + query];
-          for (uint32_t bits = tile.for_row[r] & there; bits != 0; bits &= bits - 1) {
+          if ((tile.for_row[r] & there) == 0) continue;
+          const int32_t query = pairs_[at + r].query;
+          const uint32_t others = differing_(images, p_.query_image[begin_ + query]);
+          for (uint32_t bits = tile.for_row[r] & there & others; bits != 0; bits &= bits - 1) {
             const int c = __builtin_ctz(bits);
-            if (p_.key_image[key + c] != image) offer(query, tile.value[r][c], key + c);
+            offer(query, tile.value[r][c], key + c);
           }
         }
       }
@@ -166,6 +220,7 @@ class Task {
   std::vector<float> wide_;
   std::vector<Pair> pairs_;
   TileFunction tile_ = pick_tile();
+  DifferingFunction differing_ = pick_differing();
 };
 
 std::tuple<Tensor, Tensor> cell_topc(const Tensor& query, const Tensor& query_image, const Tensor& keys,

@@ -1,7 +1,6 @@
 // chebyshev_step_: y = gain A x + shift own + keep y, in one pass over y.
 //
-// The rows of A x go through a small buffer that stays in the first-level cache, so the product is never stored. Each
-// row is combined by itself: which columns the vectors take does not depend on how the rows are shared out.
+// The rows of A x go through a small buffer that stays in the first-level cache, so the product is never stored.
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +14,9 @@ namespace sg {
 namespace {
 
 constexpr const char* kOp = "chebyshev_step_";
-constexpr int64_t kBufferRows = 16;
+constexpr int64_t kBufferFloats = 1024;  // about
+constexpr int64_t kLeastBufferRows = 16;
+constexpr int64_t kLineFloats = 16;
 
 struct Factors {
   float gain, shift, keep;
@@ -23,7 +24,8 @@ struct Factors {
 
 using Combine = void (*)(const float* product, const float* own, float* y, int64_t count, const Factors&);
 
-// With keep 0 y is not read: it may hold anything.
+// With keep 0 y is not read: it may hold anything. What remains of the vectors goes through the same operations as they
+// do, so it does not matter where the rows are cut.
 void combine_portable(const float* product, const float* own, float* y, int64_t count, const Factors& by) {
   for (int64_t k = 0; k < count; ++k) {
     const float kept = by.keep == 0.0f ? 0.0f : by.keep * y[k];
@@ -73,18 +75,19 @@ void chebyshev_step(const Tensor& indptr, const Tensor& indices, const Tensor& v
   const float* from = own.const_data_ptr<float>();
   float* out = y.mutable_data_ptr<float>();
   const Factors by{static_cast<float>(gain), static_cast<float>(shift), static_cast<float>(keep)};
-  const auto multiply = choose_rows<StoredEntries<float>>(channels);
+  const auto multiply = choose_rows<StoredEntries<float>>(csr.columns, channels);
   const Combine combine = choose_combine();
-  for_each_rows(kOp, csr, kLeastWork, check, [&](int64_t begin, int64_t end) {
-    std::vector<float> product(static_cast<size_t>(kBufferRows * channels));
-    for (int64_t first = begin; first < end; first += kBufferRows) {
-      const int64_t count = std::min(kBufferRows, end - first);
+  const int64_t buffer_rows = std::max(kLeastBufferRows, kBufferFloats / std::max<int64_t>(1, channels));
+  for_each_rows(kOp, csr, least_work(channels), check, [&](int64_t begin, int64_t end) {
+    std::vector<float> product(static_cast<size_t>(std::min(buffer_rows, end - begin) * channels));
+    for (int64_t first = begin; first < end; first += buffer_rows) {
+      const int64_t count = std::min(buffer_rows, end - first);
+      // The rows that come next were read by all threads, as x of the step before.
+      const int64_t next = first + count, past = std::min(next + buffer_rows, end);
+      for (const float* at = out + next * channels; at < out + past * channels; at += kLineFloats) prefetch_to_write(at);
       const Csr part{csr.indptr + first, csr.indices, count, csr.columns, csr.entries};
       multiply(part, stored, in, channels, product.data(), 0, count);
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t at = (first + i) * channels;
-        combine(product.data() + i * channels, from + at, out + at, channels, by);
-      }
+      combine(product.data(), from + first * channels, out + first * channels, count * channels, by);
     }
   });
 }

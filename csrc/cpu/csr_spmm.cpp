@@ -28,7 +28,7 @@ Tensor csr_spmm(const Tensor& indptr, const Tensor& indices, const Tensor& value
   const int64_t channels = x.size(1);
   Tensor y = new_result(x, {csr.rows, channels}, result);
   const auto multiply = [&](const auto rows, const auto* stored, const auto* in, auto* out) {
-    multiply_rows(kOp, csr, channels, out, kLeastWork, check,
+    multiply_rows(kOp, csr, channels, out, least_work(channels), check,
                   [&](const Csr& part, auto* to, int64_t begin, int64_t end) {
                     rows(part, {stored}, in, channels, to, begin, end);
                   });
@@ -36,12 +36,22 @@ Tensor csr_spmm(const Tensor& indptr, const Tensor& indices, const Tensor& value
   if (type == ScalarType::Double) {
     multiply(rows_portable<double, StoredEntries<double>>, values.const_data_ptr<double>(),
              x.const_data_ptr<double>(), y.mutable_data_ptr<double>());
-  } else if (type == ScalarType::Float) {
-    multiply(choose_rows<StoredEntries<float>>(channels), values.const_data_ptr<float>(), x.const_data_ptr<float>(),
-             y.mutable_data_ptr<float>());
+    return y;
+  }
+  const float* stored = values.const_data_ptr<float>();
+  float* out = y.mutable_data_ptr<float>();
+  const auto rows = choose_rows<StoredEntries<float>>(csr.columns, channels);
+  if (type == ScalarType::Float) {
+    multiply(rows, stored, x.const_data_ptr<float>(), out);
+    return y;
+  }
+  const auto* in = static_cast<const uint16_t*>(x.const_data_ptr());
+  if (widened_first(csr.columns, channels)) {
+    Scratch<float> wide(x.numel());
+    widen_all(in, x.numel(), wide.data());
+    multiply(rows, stored, wide.data(), out);
   } else {
-    multiply(choose_rows_bf16(channels), values.const_data_ptr<float>(),
-             static_cast<const uint16_t*>(x.const_data_ptr()), y.mutable_data_ptr<float>());
+    multiply(choose_rows_bf16(channels), stored, in, out);
   }
   return y;
 }

@@ -51,7 +51,7 @@ Regions scatter_transpose(const Csr& b, const float* values, EntryCounts<Place>&
     const int64_t past = b.indptr[counted.cuts[part + 1]];
     for (int64_t i = counted.cuts[part]; i < counted.cuts[part + 1]; ++i) {
       for (int64_t p = b.indptr[i]; p < b.indptr[i + 1]; ++p) {
-        if (p + kAheadWrite < past) prefetch(pairs + next[b.indices[p + kAheadWrite]]);
+        if (p + kAheadWrite < past) prefetch_to_write(pairs + next[b.indices[p + kAheadWrite]]);
         pairs[next[b.indices[p]]++] = {static_cast<int32_t>(i), values[p]};
       }
     }

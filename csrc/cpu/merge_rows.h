@@ -14,6 +14,9 @@ struct Pair {
   float value;
 };
 
+constexpr int64_t kLopsided = 16;  // times as many columns on one side
+constexpr int64_t kRun = 8;        // columns that are copied at a time
+
 // B by its entries, and the regions.
 struct Sides {
   const int32_t* columns;
@@ -31,7 +34,7 @@ struct MergingRow {
 
   // Columns that both sides have come twice, B's first. Which side goes on is computed, not branched on, since it
   // cannot be predicted.
-  void step(const Sides& sides) {
+  void step(const Sides sides) {
     const Pair own{sides.columns[p], sides.values[p]}, other = sides.pairs[q];
     uint64_t forward, backward;
     std::memcpy(&forward, &own, sizeof forward);
@@ -54,6 +57,46 @@ struct MergingRow {
     to += q_end - q;  // what is left of the transpose lies there already
   }
 
+  // Whether one side has so many columns more than the other that they come in long runs.
+  bool lopsided() const {
+    const int64_t own = p_end - p, other = q_end - q;
+    return std::max(own, other) >= kLopsided * std::min(own, other);
+  }
+
+  // Both sides have each column once: the runs of one side between the columns of the other.
+  void finish_runs(const Sides& sides) {
+    const auto copy = [&](int64_t count) {
+      for (int64_t k = 0; k < count; ++k) sides.pairs[to + k] = {sides.columns[p + k], sides.values[p + k]};
+      p += count;
+      to += count;
+    };
+    const auto move = [&](int64_t count) {
+      for (int64_t k = 0; k < count; ++k) sides.pairs[to + k] = sides.pairs[q + k];
+      q += count;
+      to += count;
+    };
+    if (p_end - p > q_end - q) {
+      for (; q < q_end; ++q) {
+        const Pair other = sides.pairs[q];
+        const int64_t before = p;
+        while (p + kRun <= p_end && sides.columns[p + kRun - 1] <= other.column) copy(kRun);
+        while (p < p_end && sides.columns[p] <= other.column) copy(1);
+        equal += before < p && sides.columns[p - 1] == other.column;
+        sides.pairs[to++] = other;
+      }
+      copy(p_end - p);
+      return;
+    }
+    for (; p < p_end; ++p) {
+      const Pair own{sides.columns[p], sides.values[p]};
+      while (q + kRun <= q_end && sides.pairs[q + kRun - 1].column < own.column) move(kRun);
+      while (q < q_end && sides.pairs[q].column < own.column) move(1);
+      equal += q < q_end && sides.pairs[q].column == own.column;
+      sides.pairs[to++] = own;
+    }
+    to += q_end - q;  // what is left of the transpose lies there already
+  }
+
   // Columns come twice on a side: the values of either side are added up by themselves, in float64 and in their stored
   // order, so the value of (i, j) has the same bits as that of (j, i).
   void finish_repeated(const Sides& sides) {
@@ -69,29 +112,47 @@ struct MergingRow {
 };
 
 // Merges the rows [begin, end) of distinct columns; done(i, row) takes each finished row. A step waits for the one
-// before it, so two rows take turns.
+// before it, so two rows take turns; lopsided ones, those of one side among them, go by themselves.
 template <class Start, class Done>
 void merge_distinct(const Sides& sides, int64_t begin, int64_t end, const Start& start, const Done& done) {
-  int64_t i = begin;
-  for (; i + 1 < end; i += 2) {
-    MergingRow first = start(i), second = start(i + 1);
-    const auto safe_steps = [&] { return std::min(first.safe_steps(), second.safe_steps()); };
-    for (int64_t steps = safe_steps(); steps > 0; steps = safe_steps()) {
-      for (; steps > 0; --steps) {
-        first.step(sides);
-        second.step(sides);
-      }
+  struct Waiting {
+    int64_t i;
+    MergingRow row;
+  };
+  const auto finish = [&](Waiting& each) {
+    each.row.finish_distinct(sides);
+    done(each.i, each.row);
+  };
+  Waiting first{};
+  bool waiting = false;
+  for (int64_t i = begin; i < end; ++i) {
+    Waiting second{i, start(i)};
+    if (second.row.lopsided()) {
+      second.row.finish_runs(sides);
+      done(i, second.row);
+      continue;
     }
-    first.finish_distinct(sides);
-    second.finish_distinct(sides);
-    done(i, first);
-    done(i + 1, second);
+    if (!waiting) {
+      first = second;
+      waiting = true;
+      continue;
+    }
+    const Sides here = sides;
+    const auto safe_steps = [&] { return std::min(first.row.safe_steps(), second.row.safe_steps()); };
+    for (int64_t steps = safe_steps(); steps > 0; steps = safe_steps()) {
+      MergingRow a = first.row, b = second.row;
+      for (; steps > 0; --steps) {
+        a.step(here);
+        b.step(here);
+      }
+      first.row = a;
+      second.row = b;
+    }
+    finish(first);
+    finish(second);
+    waiting = false;
   }
-  if (i < end) {
-    MergingRow last = start(i);
-    last.finish_distinct(sides);
-    done(i, last);
-  }
+  if (waiting) finish(first);
 }
 
 // The value where `yes` is 1, and 0 where it is 0, without a branch.

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "cpu/torch_api.h"
 
@@ -11,24 +12,38 @@ namespace sg {
 
 inline int64_t thread_count() { return static_cast<int64_t>(torch::stable::get_num_threads()); }
 
-// Runs work() once on each of `workers` threads; inside another parallel region it runs them one after the other.
+// Runs work(worker) once on each of `workers` threads, the same thread for a number in every call as far as the pool
+// allows; inside another parallel region it runs them one after the other.
 template <class Work>
 void on_workers(int64_t workers, const Work& work) {
   torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) work();
+    for (int64_t worker = begin; worker < end; ++worker) work(worker);
   });
 }
 
-// Runs task(i) for i in [0, tasks), each taken by the next free thread.
+// Runs task(i) for i in [0, tasks). Each thread begins with a range of its own, the same in every call with as many
+// tasks: what it wrote in one call it reads in the next, and need not come from another processor's cache. Then it
+// takes what others have not begun.
 template <class Task>
 void for_each_task(int64_t tasks, const Task& task) {
   if (tasks <= 0) return;
-  const int64_t threads = thread_count();
-  std::atomic<int64_t> next{0};
-  on_workers(tasks < threads ? tasks : threads, [&] {
-    for (int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < tasks;
-         i = next.fetch_add(1, std::memory_order_relaxed)) {
-      task(i);
+  struct alignas(64) Range {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  const int64_t threads = thread_count(), workers = tasks < threads ? tasks : threads;
+  std::vector<Range> ranges(static_cast<size_t>(workers));
+  for (int64_t w = 0; w < workers; ++w) {
+    ranges[w].next.store(tasks * w / workers, std::memory_order_relaxed);
+    ranges[w].end = tasks * (w + 1) / workers;
+  }
+  on_workers(workers, [&](int64_t worker) {
+    for (int64_t k = 0; k < workers; ++k) {
+      Range& range = ranges[(worker + k) % workers];
+      for (int64_t i = range.next.fetch_add(1, std::memory_order_relaxed); i < range.end;
+           i = range.next.fetch_add(1, std::memory_order_relaxed)) {
+        task(i);
+      }
     }
   });
 }

@@ -32,6 +32,18 @@ struct BalancedEntries {
     float own;
 
     float operator()(int64_t p) const { return values[p] * (own + inverse_degree[indices[p]]); }
+#ifdef SG_X86
+    SG_AVX2 __m128 four(int64_t p) const {
+      return four_of(_mm_loadu_ps(values + p), _mm_loadu_si128(reinterpret_cast<const __m128i*>(indices + p)));
+    }
+    SG_AVX2 __m128 four(int64_t p, __m128i mask) const {
+      const __m128 four = four_of(_mm_maskload_ps(values + p, mask), _mm_maskload_epi32(indices + p, mask));
+      return _mm_and_ps(four, _mm_castsi128_ps(mask));
+    }
+    SG_AVX2 __m128 four_of(__m128 stored, __m128i columns) const {
+      return _mm_mul_ps(stored, _mm_add_ps(_mm_set1_ps(own), four_elements(inverse_degree, columns)));
+    }
+#endif
   };
 
   Row row(int64_t i) const { return {values, indices, inverse_degree, inverse_degree[i]}; }
@@ -78,7 +90,7 @@ std::tuple<Tensor, Tensor> rayleigh(const Tensor& indptr, const Tensor& indices,
   const float* in = u.const_data_ptr<float>();
   float* out = gradient.mutable_data_ptr<float>();
   double* total = s.mutable_data_ptr<double>();
-  const Rows<BalancedEntries> rows = choose_rows<BalancedEntries>(channels);
+  const Rows<BalancedEntries> rows = choose_rows<BalancedEntries>(n, channels);
   const AddDots add_dots = pick_add_dots();
 
   // The parts depend on the matrix alone, and their sums are added in their order: so no sum depends on the threads.

@@ -37,4 +37,16 @@ inline void prefetch(const void* place) {
 #endif
 }
 
+// Asks for the cache line of `place` to be written: with a plain prefetch a line that the other threads have too would
+// have to be asked for once more. Processors without the instruction take it for none.
+inline void prefetch_to_write(const void* place) {
+#ifdef SG_X86
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(place)));
+#elif defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(place, 1);
+#else
+  static_cast<void>(place);
+#endif
+}
+
 }  // namespace sg

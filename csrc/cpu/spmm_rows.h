@@ -3,35 +3,27 @@
 //
 // One row of y is held in registers while the row's entries pass; the rows of x that come kAhead entries later are
 // prefetched, because they lie anywhere in memory. Every y[i, c] is one chain of additions in the order of the
-// entries, or two where the row is narrow: one chain of the first, third, fifth ... entry and one of the others
+// entries, or a few where the row is narrow, such as one of the first, third, fifth ... entry and one of the others
 // (csr_spmm adds a long row up piece by piece, see long_rows.h). So the result depends neither on the number of threads
 // nor on the parts.
 
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 
 #include "cpu/csr.h"
+#include "cpu/spmm_entries.h"
+#include "cpu/spmm_narrow.h"
 
 namespace sg {
 
-constexpr int64_t kAhead = 16;        // entries between a prefetch and its use
-constexpr int kMostVectors = 13;      // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
-constexpr int kPairedVectors = 4;     // up to so many vectors two entries are taken at a time
-constexpr int kTwoChainVectors = 3;   // up to so many vectors a sum has two chains
-constexpr int kTileVectors = 8;       // the width of a tile where a row does not fit
-constexpr int64_t kLeastWork = 4096;  // entries + rows of a part
+constexpr int kMostVectors = 13;     // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
+constexpr int kPairedVectors = 4;    // up to so many vectors two entries are taken at a time
+constexpr int kTwoChainVectors = 3;  // up to so many vectors a sum has two chains
+constexpr int kTileVectors = 8;      // the width of a tile where a row does not fit
 
-// A's entries as they are stored. Another class in its place makes the entries as they are used: row(i) is called once
-// for each row, and what it returns gives the entry p of that row.
-template <class T>
-struct StoredEntries {
-  const T* values;
-
-  const StoredEntries& row(int64_t) const { return *this; }
-  T operator()(int64_t p) const { return values[p]; }
-};
+// Of a part, in entries + rows: of wide ones so few that the parts are many and come out even among the threads.
+inline int64_t least_work(int64_t channels) { return 65536 / std::clamp<int64_t>(channels, 16, 128); }
 
 template <class T, class Entries>
 void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t channels, T* y, int64_t begin,
@@ -60,17 +52,7 @@ void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t c
   }
 }
 
-template <class Entries>
-using Rows = void (*)(const Csr&, const Entries&, const float*, int64_t, float*, int64_t, int64_t);
-
 #ifdef SG_X86
-
-// Two indices at once, the first in the low half.
-inline int64_t two_indices(const int32_t* indices) {
-  int64_t both;
-  std::memcpy(&both, indices, sizeof both);
-  return both;
-}
 
 // Columns [0, width) of one row of y, 8 (NV - 1) < width <= 8 NV, from the entries [begin, end). Where NV > 1 the last
 // vector reaches back over its neighbour instead of past the end: the shared columns are computed twice, to the same
@@ -167,10 +149,10 @@ SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float
 }
 
 template <class Entries>
-Rows<Entries> pick_rows(int64_t channels) {
+Rows<Entries> pick_rows(int64_t columns, int64_t channels) {
   using R = Rows<Entries>;
   static constexpr R whole[kMostVectors] = {
-      rows_avx2<1, Entries>, rows_avx2<2, Entries>, rows_avx2<3, Entries>, rows_avx2<4, Entries>,
+      nullptr,               rows_avx2<2, Entries>, rows_avx2<3, Entries>, rows_avx2<4, Entries>,
       rows_avx2<5, Entries>, rows_avx2<6, Entries>, rows_avx2<7, Entries>, rows_avx2<8, Entries>,
       rows_avx2<9, Entries>, rows_avx2<10, Entries>, rows_avx2<11, Entries>, rows_avx2<12, Entries>,
       rows_avx2<13, Entries>};
@@ -178,6 +160,7 @@ Rows<Entries> pick_rows(int64_t channels) {
       tiled_rows_avx2<1, Entries>, tiled_rows_avx2<2, Entries>, tiled_rows_avx2<3, Entries>,
       tiled_rows_avx2<4, Entries>, tiled_rows_avx2<5, Entries>, tiled_rows_avx2<6, Entries>,
       tiled_rows_avx2<7, Entries>, tiled_rows_avx2<8, Entries>};
+  if (channels <= kNarrow) return pick_narrow_rows<Entries>(columns, channels);
   const int64_t vectors = (channels + 7) / 8;
   if (vectors <= kMostVectors) return whole[vectors - 1];
   return tiled[(vectors - 1) % kTileVectors];
@@ -185,12 +168,14 @@ Rows<Entries> pick_rows(int64_t channels) {
 
 #endif
 
-// The function that computes rows of y = A x, [begin, end) of them, with the best instructions there are.
+// The function that computes rows of y = A x, [begin, end) of them, for an x of this shape, with the best instructions
+// there are.
 template <class Entries>
-Rows<Entries> choose_rows(int64_t channels) {
+Rows<Entries> choose_rows(int64_t columns, int64_t channels) {
 #ifdef SG_X86
-  if (has_avx2() && channels > 0) return pick_rows<Entries>(channels);
+  if (has_avx2() && columns > 0 && channels > 0) return pick_rows<Entries>(columns, channels);
 #endif
+  static_cast<void>(columns);
   static_cast<void>(channels);
   return rows_portable<float, Entries>;
 }

@@ -85,7 +85,7 @@ void search_pairs(Search& search, int64_t nodes) {
       }
     }
     PairQueue queue(std::move(pairs), groups);
-    on_workers(thread_count(), [&] {
+    on_workers(thread_count(), [&](int64_t) {
       queue.work([&](int64_t row, int64_t column) {
         const int64_t low = group_begin(ends, column);
         const float* keys = packed + (low - first) * search.sliver_floats();

@@ -91,8 +91,11 @@ class GraphStore:
         """
         try:
             attributes: Any = zarr.open_group(path, mode="r").attrs["spectral_graph"]
-        except (FileNotFoundError, KeyError, ValueError) as error:
+        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
+            # zarr meets a zarr.json of another shape with the last two.
             raise FormatError(f"{path} holds no graph ({error}); build one with: spectral-graph graph") from None
+        if not isinstance(attributes, dict):
+            raise FormatError(f"{path} holds no graph (its attributes are damaged); compute it with: --force graph")
         if attributes.get("format") != FORMAT:
             raise FormatError(f"{path} has graph format {attributes.get('format')!r}, this version reads {FORMAT}")
         return cls(path, attributes)

@@ -152,6 +152,24 @@ def test_no_graph_is_said_in_words(tmp_path):
         GraphStore.open(tmp_path / "nothing.zarr")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "3",
+        "[]",
+        '"x"',
+        "{}",
+        '{"zarr_format": 3, "node_type": "group", "attributes": []}',
+        '{"zarr_format": 3, "node_type": "group", "attributes": {"spectral_graph": [1]}}',
+    ],
+)
+def test_a_damaged_description_is_told_in_words(tmp_path, content):
+    (tmp_path / "zarr.json").write_text(content)
+    with pytest.raises(FormatError, match="holds no graph"):
+        GraphStore.open(tmp_path)
+
+
 def test_other_format_is_refused(tmp_path):
     GraphStore.create(tmp_path / "g", {})
     zarr.open_group(tmp_path / "g", mode="r+").attrs["spectral_graph"] = {"format": 99}

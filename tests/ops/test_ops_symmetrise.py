@@ -131,6 +131,21 @@ def test_rows_as_long_as_columns_are_not_taken_for_a_symmetric_pattern(broken):
     require_scipys_sum(made_with_threads(*of_scipy(b), n), expected, magnitude=abs(b).sum(axis=1))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_are_long_on_one_side_only(seed):
+    # rows of some hundred entries beside columns of a few, and the reverse; many places have both directions
+    n, rng = 700, np.random.default_rng(seed)
+    dense = rng.random((n, n)) < 0.01
+    long = rng.choice(n, 40, replace=False)
+    dense[long[:20]] |= rng.random((20, n)) < rng.random((20, 1))
+    dense[:, long[20:]] |= rng.random((n, 20)) < rng.random(20)
+    dense[long[:3]], dense[:, long[:3]] = True, False  # no other side at all, but for these three rows
+    dense[long[20:22]], dense[0], dense[n - 1] = False, True, False
+    b = scipy.sparse.csr_matrix(dense * rng.standard_normal((n, n)).astype(np.float32))
+    expected = (b.astype(np.float64) + b.T.astype(np.float64)) / 2
+    require_scipys_sum(made_with_threads(*of_scipy(b), n), expected, magnitude=abs(b).sum(axis=1))
+
+
 def of_scipy(b):
     return torch.from_numpy(b.indptr.astype(np.int64)), torch.from_numpy(b.indices), torch.from_numpy(b.data)
 
