@@ -44,7 +44,9 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if platform.machine() in ("x8
 
 def exceed_memory(*arrays: np.ndarray) -> bool:
     """Tell whether the memory-mapped ones among some arrays take so much that passes over them use windows."""
-    return sum(array.nbytes for array in arrays if _has_file(array)) > SHARE * left_bytes()
+    mapped = sum(array.nbytes for array in arrays if _has_file(array))
+    # What memory is left is read from files of the system, a third of a millisecond.
+    return mapped > 0 and mapped > SHARE * left_bytes()
 
 
 def _has_file(array: np.ndarray) -> bool:

@@ -19,7 +19,7 @@ from spectral_graph.solve.recurrence import Factors
 
 LOCKED = 0.2
 """Columns whose residual is below this share of tol are not filtered any more; they stay in Rayleigh-Ritz."""
-SAFETY = 2.5
+SAFETY = 3.2
 """A filter is meant to bring the residuals to tol / SAFETY."""
 LARGEST_RANGE = 4e3
 """Beyond this growth of the first filtered column over the last wanted one the latter drowns in rounding errors."""

@@ -54,7 +54,17 @@ def compute(run, *stages, content="first", leave_out=()):
     """Do to a folder what computing stages does: files appear, those of later stages go, run.json knows."""
     run.mkdir(parents=True, exist_ok=True)
     file = run / "run.json"
-    empty = {"format": FORMAT, "fingerprint": "f", "stages": {name: {"state": "open"} for name in STAGES}}
+    empty = {
+        "format": FORMAT,
+        "version": "0",
+        "versions": {},
+        "preset": "best",
+        "config": {"dataset": "folder", "kinds": ["vv"]},
+        "given": {},
+        "fingerprint": "f",
+        "created": "today",
+        "stages": {name: {"state": "open"} for name in STAGES},
+    }
     manifest = json.loads(file.read_text()) if file.exists() else empty
     for name in STAGES[STAGES.index(stages[0]) :]:
         manifest["stages"][name] = {"state": "open"}
