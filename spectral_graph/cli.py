@@ -22,7 +22,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from spectral_graph import __version__
-from spectral_graph.config import PRESETS, STAGES, RunConfig, flag, make_config, stage_of
+from spectral_graph.allowed import flag
+from spectral_graph.config import PRESETS, STAGES, RunConfig, make_config, stage_of
 from spectral_graph.distributed.join import process_number
 from spectral_graph.errors import ConfigError, SpectralGraphError
 from spectral_graph.per_image.options import ImageConfig, make_image_config
@@ -138,7 +139,7 @@ def _image(options: argparse.Namespace, command: str, reporter: Reporter) -> Non
 
 
 def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
-    from spectral_graph.manifest import read_manifest
+    from spectral_graph.manifest import no_run, read_manifest
     from spectral_graph.pipeline import run_pipeline
 
     given = {name: getattr(options, name) for name in RunConfig.model_fields if hasattr(options, name)}
@@ -160,6 +161,8 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
             preset = getattr(options, "preset", manifest["preset"])
             # Only what was chosen for the run is taken over: defaults and preset stand behind it.
             given = {**manifest["given"], **given}
+        elif options.command != "extract" and not given.keys() & {"dataset", "root", "split", "limit"}:
+            raise no_run(options.command, out, url)
     config = make_config(given, preset)
     if out is None:
         out = Path("runs") / "-".join(filter(None, (config.dataset, config.split, config.model)))

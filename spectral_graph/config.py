@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from spectral_graph.allowed import checked
 from spectral_graph.errors import ConfigError
 from spectral_graph.remote.url import is_url
 
@@ -250,25 +251,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 `released` the authors' script (2100 mini-batches of 5 steps, the first 27 columns clustered)."""
 
 
-Options = TypeVar("Options", bound=BaseModel)
-
-
-def checked(options: type[Options], given: dict[str, Any]) -> Options:
-    """Return the options with the values given.
-
-    Raises:
-        ConfigError: values are not allowed; the message names each option, its value and what is wrong with it.
-    """
-    try:
-        return options.model_validate(given)
-    except ValidationError as error:
-        lines = []
-        for issue in error.errors():
-            name = str(issue["loc"][0]) if issue["loc"] else "?"
-            lines.append(f"{flag(name)} {issue['input']}: {issue['msg'].removeprefix('Value error, ')}")
-        raise ConfigError("; ".join(lines)) from None
-
-
 def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
     """Return the options of a run: those given, then the preset's, then the defaults.
 
@@ -286,11 +268,6 @@ def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
             "use --solver chebyshev, or --scope batch"
         )
     return config
-
-
-def flag(name: str) -> str:
-    """Return the command line form of an option's name."""
-    return "--" + name.replace("_", "-")
 
 
 def stage_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -9,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from spectral_graph.config import STAGES
-from spectral_graph.errors import FormatError
+from spectral_graph.errors import FormatError, MissingDataError
 from spectral_graph.files import read_json
 from spectral_graph.validation import validated
 
@@ -68,3 +69,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if untold:
         raise FormatError(f"{file} is damaged (it does not tell of stage {untold[0]}); {_CURE}")
     return manifest
+
+
+def no_run(command: str, run: Path, url: str | None = None) -> MissingDataError:
+    """Return the error of a command that goes on with a run, where there is none and no data set was named.
+
+    Args:
+        command: the stage that was called for.
+        run: the folder.
+        url: where the run was looked for, if that is not the folder.
+    """
+    runs = [] if url else [path.parent.name for path in run.parent.glob("*/run.json")]
+    near = difflib.get_close_matches(run.name, runs, 1)
+    meant = f"did you mean {run.parent / near[0]}? If not, " if near else ""
+    return MissingDataError(
+        f"{url or run} holds no run (no run.json); {meant}make one with: spectral-graph build --out {url or run}, or "
+        f"name the data set that {command} shall start from with --dataset"
+    )

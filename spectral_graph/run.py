@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from spectral_graph import __version__
-from spectral_graph.config import PLACE, STAGES, RunConfig, flag, stage_of
+from spectral_graph.allowed import flag
+from spectral_graph.config import KINDS, PLACE, STAGES, RunConfig, stage_of
 from spectral_graph.distributed.world import ALONE, World
-from spectral_graph.errors import ConfigError, RunBusyError, StaleRunError
-from spectral_graph.files import remove, write_json
+from spectral_graph.errors import ConfigError, DiskFullError, RunBusyError, StaleRunError
+from spectral_graph.files import disk_full_in_words, remove, write_json
 from spectral_graph.manifest import FORGETTING, FORMAT, read_manifest
 from spectral_graph.memory import peak_bytes, reset_peak
 
@@ -62,8 +63,9 @@ class RunDirectory:
             raise ConfigError(f"--out {self.path}: this is a file; name a folder")
         if self.path.is_symlink() and not self.path.exists():
             raise ConfigError(f"--out {self.path}: this link leads nowhere; remove it, or name another folder")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
+        with self._writable():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -73,6 +75,18 @@ class RunDirectory:
                 f"another process works on {self.path}; wait for it, or name another folder with --out"
             ) from None
         return self
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            with disk_full_in_words(self.path):
+                yield
+        except DiskFullError:
+            raise
+        except OSError as error:
+            raise ConfigError(
+                f"--out {self.path}: this folder cannot be written ({error.strerror}); name one that can"
+            ) from None
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
@@ -143,7 +157,7 @@ class RunDirectory:
         self.save()
 
     def _refuse_changes(self, config: RunConfig, fingerprint: str, force: str | None) -> None:
-        begun = [name for name in STAGES if self.manifest["stages"][name]["state"] != "open"]
+        begun = [name for name in STAGES if self._has_begun(name)]
         if not begun:
             return
         redone = STAGES.index(force) if force is not None else len(STAGES)
@@ -164,6 +178,15 @@ class RunDirectory:
                 "recompute with --force extract, or name another folder with --out"
             )
 
+    def _has_begun(self, stage: str) -> bool:
+        """Tell whether options count: an option that ended a stage before it wrote anything may be mended."""
+        state = self.manifest["stages"][stage]["state"]
+        return state == "complete" or (state == "running" and any(path.exists() for path in self._outputs(stage)))
+
+    def _outputs(self, stage: str) -> list[Path]:
+        patterns = [(pattern, KINDS if "{kind}" in pattern else ("",)) for pattern in OUTPUTS[stage]]
+        return [self.path / pattern.format(kind=kind) for pattern, kinds in patterns for kind in kinds]
+
     def forget(self, stage: str) -> None:
         """Remove the results of `stage` and of all stages after it; whoever opens the run next finishes it.
 
@@ -174,9 +197,8 @@ class RunDirectory:
         self.manifest[FORGETTING] = stage
         self.save()
         for name in reversed(STAGES[STAGES.index(stage) :]):
-            for pattern in OUTPUTS[name]:
-                for kind in ("vv", "qk", "kk") if "{kind}" in pattern else ("",):
-                    remove(self.path / pattern.format(kind=kind))
+            for path in self._outputs(name):
+                remove(path)
         del self.manifest[FORGETTING]
         self.save()
 

@@ -34,7 +34,8 @@ def run(tmp_path_factory):
     images = tuple(
         KeptImage(r.id, i, (0, 0, *size), size[::-1]) for i, (r, size) in enumerate(zip(records, sizes, strict=True))
     )
-    ImageTable(GRID, (32, 40), LAYERS, images, ()).save(path / "images.json")
+    model = {"name": "directions and noise", "weights": {}, "note": ""}
+    ImageTable(GRID, (32, 40), LAYERS, images, (), model).save(path / "images.json")
     config = {"dataset": "coco", "root": None, "split": "sample", "labels": "coarse"}
     (path / "run.json").write_text(json.dumps({"config": config}))
     store = FeatureStore.create(path / "features.zarr", 6, GRID, dict.fromkeys(LAYERS, WIDTH), ("q", "k", "v"), 8)

@@ -13,14 +13,13 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from spectral_graph.bank.rows import SUFFIXES, RowFile, storage_dtype
+from spectral_graph.bank.rows import SUFFIXES, RowFile, recompute, storage_dtype
 from spectral_graph.errors import FormatError
 from spectral_graph.files import read_json, write_atomically, write_json
 from spectral_graph.validation import validated
 
 FORMAT = 2
 CURRENT, PREVIOUS = "bank.json", "previous.json"
-_CURE = "recompute with --force solve"
 _Positive = Annotated[int, Field(gt=0)]
 
 
@@ -122,10 +121,11 @@ class Generation:
         path = folder / description
         if not path.is_file():
             raise FormatError(f"{folder} holds no bank (no {description}); compute it with: spectral-graph solve")
-        about = read_json(path, _CURE)
+        cure = recompute(folder)
+        about = read_json(path, cure)
         if isinstance(about, dict) and about.get("format", FORMAT) != FORMAT:
-            raise FormatError(f"{path} has format {about['format']!r}, this version reads {FORMAT}; {_CURE}")
-        about = validated(about, _FORM, path, _CURE)
+            raise FormatError(f"{path} has format {about['format']!r}, this version reads {FORMAT}; {cure}")
+        about = validated(about, _FORM, path, cure)
         nodes, channels = about["shape"]
         names, counters = tuple(about["arrays"]), tuple(about["counters"])
         records = _load_records(folder / about["records"]["file"], about["records"]["crc32"])
@@ -140,13 +140,13 @@ class Generation:
             records,
         )
         if records.dtype != record_dtype(names, counters) or len(records) * found.nodes_per_image != nodes:
-            raise FormatError(f"{folder / about['records']['file']} does not fit {path}; {_CURE}")
+            raise FormatError(f"{folder / about['records']['file']} does not fit {path}; {cure}")
         for name in names:
             file = found.file(folder, name)
             size = file.stat().st_size if file.is_file() else -1
             if size != found.bytes:
                 raise FormatError(
-                    f"{file} has {max(size, 0)} bytes, expected {found.bytes}: it is truncated or missing; {_CURE}"
+                    f"{file} has {max(size, 0)} bytes, expected {found.bytes}: it is truncated or missing; {cure}"
                 )
             if verify:
                 images = np.arange(len(records))
@@ -159,7 +159,8 @@ class Generation:
         if len(wrong):
             more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             raise FormatError(
-                f"{self.file(folder, name)} is damaged: the checksum of image {wrong[0]}{more} differs; {_CURE}"
+                f"{self.file(folder, name)} is damaged: the checksum of image {wrong[0]}{more} differs; "
+                f"{recompute(folder)}"
             )
 
 
@@ -167,8 +168,8 @@ def _load_records(path: Path, checksum: int) -> np.ndarray:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise FormatError(f"{path} is missing; {_CURE}") from None
+        raise FormatError(f"{path} is missing; {recompute(path.parent)}") from None
     if zlib.crc32(raw) != checksum:
-        raise FormatError(f"{path} is damaged: its checksum differs; {_CURE}")
+        raise FormatError(f"{path} is damaged: its checksum differs; {recompute(path.parent)}")
     records: np.ndarray = np.load(io.BytesIO(raw))
     return records

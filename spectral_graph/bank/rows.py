@@ -60,6 +60,11 @@ def runs(images: np.ndarray) -> Iterator[tuple[int, int, int]]:
             yield start, int(images[start]), stop - start
 
 
+def recompute(folder: Path) -> str:
+    """Return what to do about a damaged bank: X_ortho in `<kind>/ortho` needs no solver."""
+    return f"recompute with --force {'orthogonalise' if folder.name == 'ortho' else 'solve'}"
+
+
 class RowFile:
     """The rows of all images of one array, (images * nodes, channels), row-major, little-endian.
 
@@ -100,7 +105,7 @@ class RowFile:
                 if got == 0:
                     raise FormatError(
                         f"{self.path} is truncated: it ends at byte {offset}, inside image "
-                        f"{offset // self._image_bytes}; recompute with --force solve"
+                        f"{offset // self._image_bytes}; {recompute(self.path.parent)}"
                     )
                 begin, offset = begin + got, offset + got
         return out

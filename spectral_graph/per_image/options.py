@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from spectral_graph.config import Device, checked
+from spectral_graph.allowed import checked
+from spectral_graph.config import Device
 from spectral_graph.errors import ConfigError
 
 

@@ -11,10 +11,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from spectral_graph.config import PLACE
 from spectral_graph.errors import FormatError, ImageError, StaleRunError
@@ -24,9 +26,41 @@ from spectral_graph.per_image.analysis import Analysis
 from spectral_graph.per_image.options import ImageConfig
 from spectral_graph.run import strangers, versions
 from spectral_graph.segment import upsample_labels
+from spectral_graph.validation import validated
 
 FORMAT = 1
+_Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 RECORD = "result.json"
+_CURE = "compute its photos anew with --force, or name another folder with --out"
+
+
+class _About(TypedDict):
+    options: dict[str, Any]
+
+
+class _Mask(TypedDict):
+    score: float
+    share: float
+
+
+class _Result(TypedDict):
+    """What is read back of a photo's result; `_record` has all of it."""
+
+    format: Literal[1]
+    name: str
+    photo: str
+    sha256: str
+    size: _Pair
+    grid: _Pair
+    graphs: int
+    clusters: int
+    silhouettes: dict[str, float]
+    eigenvalues: list[float]
+    masks: list[_Mask]
+    options: dict[str, Any]
+
+
+_FORM, _RECORD = TypeAdapter(_About), TypeAdapter(_Result)
 
 
 @dataclass(frozen=True)
@@ -82,12 +116,11 @@ class Results:
                     "name another folder with --out"
                 )
         elif not force:
-            old = read_json(about)["options"]
+            old = validated(read_json(about, _CURE), _FORM, about, _CURE)["options"]
             for name, value in self.options.items():
                 if old.get(name) != value:
                     raise StaleRunError(
-                        f"--{name.replace('_', '-')} is {value}, but {self.path} was made with {old.get(name)}; "
-                        "compute its photos anew with --force, or name another folder with --out"
+                        f"--{name.replace('_', '-')} is {value}, but {self.path} was made with {old.get(name)}; {_CURE}"
                     )
         self.note([])
 
@@ -128,9 +161,10 @@ class Results:
             return None
         try:
             record: dict[str, Any] = read_json(path)
+            validated(record, _RECORD, path, _CURE)
         except FormatError:
             return None
-        return record if record.get("format") == FORMAT else None
+        return record
 
     def write(
         self, photo: Photo, image: Image.Image, size: tuple[int, int], analysis: Analysis, about: dict[str, Any]

@@ -13,10 +13,23 @@ import json
 import threading
 from pathlib import Path
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
 from spectral_graph.files import read_json, remove, write_json
 from spectral_graph.remote.index import Entry, entry_of
+from spectral_graph.validation import validated
 
 STATE, LINES = ".remote.json", ".remote.jsonl"
+_CURE = "remove it, and the same command compares the files anew"
+
+
+class _State(TypedDict):
+    url: str
+    state: str
+
+
+_FORM = TypeAdapter(_State)
 
 
 class Journal:
@@ -32,8 +45,10 @@ class Journal:
         self.state = ""
         self._lock = threading.Lock()
         self._known: dict[str, tuple[int, int, str]] = {}
-        about = read_json(run / STATE) if (run / STATE).exists() else {}
-        if about.get("url") != url:
+        about = None
+        if (run / STATE).exists():
+            about = validated(read_json(run / STATE, _CURE), _FORM, run / STATE, _CURE)
+        if about is None or about["url"] != url:
             remove(run / STATE)
             self.forget()
             return
@@ -42,9 +57,9 @@ class Journal:
             for line in (run / LINES).read_text().splitlines():
                 try:
                     path, size, time, sha256 = json.loads(line)
-                except ValueError:  # empty, or cut short by a crash
+                    self._known[path] = (size, time, sha256)
+                except (ValueError, TypeError):  # empty, cut short by a crash, or no line of ours
                     continue
-                self._known[path] = (size, time, sha256)
 
     def forget(self) -> None:
         """Forget which files were moved: those at the URL may have become others."""

@@ -47,6 +47,7 @@ class ChebyshevNotes(TypedDict):
     eigenvalues: _Values
     residuals: _Values
     converged: bool
+    device: NotRequired[str]
     history: list[Round]
     yardstick: NotRequired[Yardstick]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spectral_graph.allowed import flag
 from spectral_graph.bank import Bank
-from spectral_graph.config import STAGES, RunConfig, flag, stage_of
+from spectral_graph.config import STAGES, RunConfig, stage_of
 from spectral_graph.data.preprocess import Preprocess, parse_size
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.report import content as page

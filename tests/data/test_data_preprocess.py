@@ -125,7 +125,7 @@ def test_pixels_own_their_memory():
         ({"kind": "pad"}, "preprocess 'pad' is unknown; use crop or resize"),
         ({"resample": "cubic"}, "resample 'cubic' is unknown"),
         ({"size": (0, 0)}, "size 0x0 has no pixel"),
-        ({"size": (322, 434)}, "size 322x434 does not go with preprocess crop"),
+        ({"size": (322, 434)}, "--size 322x434 does not go with --preprocess crop"),
     ],
 )
 def test_bad_options(fields, words):
@@ -165,7 +165,7 @@ def test_parse_size(height, width):
 
 @pytest.mark.parametrize("text", ["", "x", "0", "320x", "x320", "-5", "3.5", "320x0", "320x320x3", "a", "1e3", "٣٢٠"])
 def test_parse_size_refuses_in_words(text):
-    with pytest.raises(ConfigError, match=r"is not understood; give pixels as 320, or HEIGHTxWIDTH as 322x434"):
+    with pytest.raises(ConfigError, match=r"give pixels, 1 or more, as 320, or HEIGHTxWIDTH as 322x434"):
         parse_size(text)
 
 
