@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "cpu/csr.h"
 #include "cpu/spmm_entries.h"
@@ -17,10 +18,11 @@
 
 namespace sg {
 
-constexpr int kMostVectors = 13;     // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
-constexpr int kPairedVectors = 4;    // up to so many vectors two entries are taken at a time
-constexpr int kTwoChainVectors = 3;  // up to so many vectors a sum has two chains
-constexpr int kTileVectors = 8;      // the width of a tile where a row does not fit
+constexpr int kMostVectors = 13;       // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
+constexpr int kPairedVectors = 4;      // up to so many vectors two entries are taken at a time
+constexpr int kTwoChainVectors = 3;    // up to so many vectors a sum has two chains
+constexpr int kTileVectors = 8;        // the width of a tile where a row does not fit
+constexpr int64_t kTiledEntries = 32;  // that all tiles of a row take before the next ones
 
 // Of a part, in entries + rows: of wide ones so few that the parts are many and come out even among the threads.
 inline int64_t least_work(int64_t channels) { return 65536 / std::clamp<int64_t>(channels, 16, 128); }
@@ -56,9 +58,9 @@ void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t c
 
 // Columns [0, width) of one row of y, 8 (NV - 1) < width <= 8 NV, from the entries [begin, end). Where NV > 1 the last
 // vector reaches back over its neighbour instead of past the end: the shared columns are computed twice, to the same
-// bits. NV = 1 uses a mask. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
+// bits. NV = 1 uses a mask. kOnto: the sums begin with what is in y. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
 // a sum has two chains. In wide rows the chains of neighbouring vectors and rows overlap anyway.
-template <int NV, class Entry>
+template <int NV, bool kOnto = false, class Entry>
 SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x, int64_t stride, int64_t width,
                               float* y, int64_t begin, int64_t end) {
   constexpr int kChains = NV <= kTwoChainVectors ? 2 : 1;
@@ -68,6 +70,11 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
   const int64_t last = NV > 1 ? width - 8 : 0;
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(width)), lanes);
+  if (kOnto) {
+#pragma GCC unroll 16
+    for (int k = 0; k < NV - 1; ++k) sum[0][k] = _mm256_loadu_ps(y + 8 * k);
+    sum[0][NV - 1] = NV > 1 ? _mm256_loadu_ps(y + last) : _mm256_maskload_ps(y, mask);
+  }
   const auto ask_for = [&](int64_t column) SG_AVX2 __attribute__((always_inline)) {
     const char* later = reinterpret_cast<const char*>(x + column * stride);
 #pragma GCC unroll 8
@@ -127,8 +134,9 @@ SG_AVX2 inline void scaled_avx2(const float* row, float value, int64_t channels,
   if (channels % 8 != 0) scale(channels - 8);
 }
 
-// More columns than registers: tiles of kTileVectors, the last of NV vectors. A row's tiles follow each other, so its
-// indices and values come from the first-level cache but once.
+// More columns than registers: tiles of kTileVectors, the last of NV vectors. The tiles take turns every few entries:
+// the pages of x that these name are then looked up once, and the indices and values come from the first-level cache
+// but once.
 template <int NV, class Entries>
 SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
                              int64_t begin, int64_t end) {
@@ -140,11 +148,17 @@ SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float
       scaled_avx2(x + csr.indices[first] * channels, entry(first), channels, y + i * channels);
       continue;
     }
-    int64_t c = 0;
-    for (; c + kWidth < channels; c += kWidth) {
-      tile_avx2<kTileVectors>(csr, entry, x + c, channels, kWidth, y + i * channels + c, first, past);
-    }
-    tile_avx2<NV>(csr, entry, x + c, channels, channels - c, y + i * channels + c, first, past);
+    const auto add = [&](auto onto, int64_t from, int64_t to) SG_AVX2 __attribute__((always_inline)) {
+      constexpr bool kOnto = decltype(onto)::value;
+      int64_t c = 0;
+      for (; c + kWidth < channels; c += kWidth) {
+        tile_avx2<kTileVectors, kOnto>(csr, entry, x + c, channels, kWidth, y + i * channels + c, from, to);
+      }
+      tile_avx2<NV, kOnto>(csr, entry, x + c, channels, channels - c, y + i * channels + c, from, to);
+    };
+    int64_t p = std::min(past, first + kTiledEntries);
+    add(std::false_type{}, first, p);
+    for (; p < past; p += kTiledEntries) add(std::true_type{}, p, std::min(past, p + kTiledEntries));
   }
 }
 
