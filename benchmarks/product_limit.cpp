@@ -13,7 +13,10 @@
 
 namespace {
 
-constexpr int64_t kAhead = 16;  // entries between a prefetch and its use
+// Entries between a prefetch and its use: more where the problem exceeds a last-level cache and rows of x are narrow.
+constexpr int64_t kAhead = 16, kFarAhead[] = {96, 48};
+constexpr int kFarLines[] = {2, 4};
+constexpr int64_t kCachedBytes = int64_t{16} << 20;
 constexpr int64_t kLine = 16;   // floats
 constexpr int64_t kMostChannels = 128;
 constexpr int64_t kPartsPerThread = 16;
@@ -28,7 +31,7 @@ struct Problem {
   Words x;
   Words diagonal;  // one word of it for each entry as well, or null
   float* y;
-  int64_t rows, channels, parts;
+  int64_t rows, columns, channels, parts;
   bool far;
   std::atomic<int64_t> next{0};
 
@@ -36,9 +39,11 @@ struct Problem {
   template <int kLines, bool kFar>
   uint32_t load_x(int64_t first, int64_t past) const {
     uint32_t seen = 0;
+    const bool fits = 8 * indptr[rows] + 4 * columns * channels <= kCachedBytes;
+    const int64_t ahead = fits || kLines > kFarLines[1] ? kAhead : kFarAhead[kLines > kFarLines[0]];
     for (int64_t p = first; p < past; ++p) {
-      if (kFar && p + kAhead < indptr[rows]) {
-        const Words later = x + indices[p + kAhead] * channels;
+      if (kFar && p + ahead < indptr[rows]) {
+        const Words later = x + indices[p + ahead] * channels;
 #pragma GCC unroll 8
         for (int line = 0; line < kLines; ++line) __builtin_prefetch(later + line * kLine);
       }
@@ -91,6 +96,6 @@ extern "C" void product_limit(const int64_t* indptr, const int32_t* indices, con
   uint32_t threads = 1;
   torch_get_num_threads(&threads);
   const bool far = columns * channels > kNearFloats;
-  Problem problem{indptr, indices, values, x, diagonal, y, rows, channels, kPartsPerThread * threads, far};
+  Problem problem{indptr, indices, values, x, diagonal, y, rows, columns, channels, kPartsPerThread * threads, far};
   torch_parallel_for(0, threads, 1, by_lines[(channels - 1) / kLine], &problem);
 }

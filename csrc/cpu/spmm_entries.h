@@ -8,7 +8,7 @@
 
 namespace sg {
 
-constexpr int64_t kAhead = 16;  // entries between a prefetch and its use
+constexpr int64_t kAhead = 16;  // entries between a prefetch and its use, where rows of x are not far away
 
 #ifdef SG_X86
 // Two indices at once, the first in the low half.

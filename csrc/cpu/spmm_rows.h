@@ -1,7 +1,7 @@
 // One row of A x for a sparse A in compressed rows, in float32 and float64: what csr_spmm, chebyshev_step_ and rayleigh
 // share.
 //
-// One row of y is held in registers while the row's entries pass; the rows of x that come kAhead entries later are
+// One row of y is held in registers while the row's entries pass; the rows of x that come some entries later are
 // prefetched, because they lie anywhere in memory. Every y[i, c] is one chain of additions in the order of the
 // entries, or a few where the row is narrow, such as one of the first, third, fifth ... entry and one of the others
 // (csr_spmm adds a long row up piece by piece, see long_rows.h). So the result depends neither on the number of threads
@@ -18,6 +18,11 @@
 
 namespace sg {
 
+// What a product passes through, above which it does not stay in the last-level cache: rows of x then come from farther
+// away, and narrow ones are asked for sooner. Nearer ones would be driven out of the first level again.
+constexpr int64_t kCachedBytes = int64_t{16} << 20;
+constexpr int64_t kFarAhead[] = {96, 48};     // entries
+constexpr int kFarVectors[] = {4, 8};         // for rows of up to so many vectors
 constexpr int kMostVectors = 13;       // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
 constexpr int kPairedVectors = 4;      // up to so many vectors two entries are taken at a time
 constexpr int kTwoChainVectors = 3;    // up to so many vectors a sum has two chains
@@ -26,6 +31,13 @@ constexpr int64_t kTiledEntries = 32;  // that all tiles of a row take before th
 
 // Of a part, in entries + rows: of wide ones so few that the parts are many and come out even among the threads.
 inline int64_t least_work(int64_t channels) { return 65536 / std::clamp<int64_t>(channels, 16, 128); }
+
+template <int NV>
+int64_t entries_ahead(const Csr& csr, int64_t channels) {
+  if (NV > kFarVectors[1]) return kAhead;
+  const int64_t passed = csr.entries * 8 + csr.columns * channels * static_cast<int64_t>(sizeof(float));
+  return passed <= kCachedBytes ? kAhead : kFarAhead[NV > kFarVectors[0]];
+}
 
 template <class T, class Entries>
 void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t channels, T* y, int64_t begin,
@@ -58,11 +70,11 @@ void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t c
 
 // Columns [0, width) of one row of y, 8 (NV - 1) < width <= 8 NV, from the entries [begin, end). Where NV > 1 the last
 // vector reaches back over its neighbour instead of past the end: the shared columns are computed twice, to the same
-// bits. NV = 1 uses a mask. kOnto: the sums begin with what is in y. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
+// bits. NV = 1 uses a mask. kOnto: the sums begin with what is in y. Rows of x are asked for `ahead` entries before. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
 // a sum has two chains. In wide rows the chains of neighbouring vectors and rows overlap anyway.
 template <int NV, bool kOnto = false, class Entry>
 SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x, int64_t stride, int64_t width,
-                              float* y, int64_t begin, int64_t end) {
+                              float* y, int64_t begin, int64_t end, int64_t ahead = kAhead) {
   constexpr int kChains = NV <= kTwoChainVectors ? 2 : 1;
   __m256 sum[kChains][NV];
 #pragma GCC unroll 16  // without it the longer loops stay loops, and the sums go to memory
@@ -90,8 +102,8 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
   };
   int64_t p = begin;
   if (NV <= kPairedVectors) {
-    for (const int64_t stop = std::min(end, csr.entries - kAhead) - 1; p < stop; p += 2) {
-      const int64_t later = two_indices(csr.indices + p + kAhead), now = two_indices(csr.indices + p);
+    for (const int64_t stop = std::min(end, csr.entries - ahead) - 1; p < stop; p += 2) {
+      const int64_t later = two_indices(csr.indices + p + ahead), now = two_indices(csr.indices + p);
       ask_for(static_cast<int32_t>(later));
       add(p, static_cast<int32_t>(now), sum[0]);
       ask_for(later >> 32);
@@ -103,7 +115,7 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
     }
   }
   for (; p < end; ++p) {
-    if (p + kAhead < csr.entries) ask_for(csr.indices[p + kAhead]);
+    if (p + ahead < csr.entries) ask_for(csr.indices[p + ahead]);
     add(p, csr.indices[p], sum[0]);
   }
   if (kChains > 1) {
@@ -119,8 +131,9 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
 template <int NV, class Entries>
 SG_AVX2 void rows_avx2(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
                        int64_t begin, int64_t end) {
+  const int64_t ahead = entries_ahead<NV>(csr, channels);
   for (int64_t i = begin; i < end; ++i) {
-    tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1]);
+    tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1], ahead);
   }
 }
 

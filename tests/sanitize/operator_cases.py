@@ -81,6 +81,11 @@ def spmm() -> None:
     for channels in (40, 41, 40, 30):  # results whose memory is used again
         x = random(20_000, channels)
         assert torch.equal(ops.csr_spmm(*diagonal, x), 2 * x)
+    nodes = 300_000  # whose x lies beyond the caches: its rows are asked for earlier
+    diagonal = torch.arange(nodes + 1), torch.arange(nodes, dtype=torch.int32), torch.full((nodes,), 2.0)
+    for channels in (16, 50):
+        x = random(nodes, channels)
+        assert torch.equal(ops.csr_spmm(*diagonal, x), 2 * x)
     x = torch.zeros(4, 20)
     x[1, 0], x[3, 19] = torch.nan, torch.inf
     ends = torch.tensor([0, 1, 3]), torch.tensor([0, 1, 3], dtype=torch.int32), torch.ones(3)
