@@ -24,6 +24,7 @@ constexpr int64_t kCachedBytes = int64_t{16} << 20;
 constexpr int64_t kFarAhead[] = {96, 48};     // entries
 constexpr int kFarVectors[] = {4, 8};         // for rows of up to so many vectors
 constexpr int kMostVectors = 13;       // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
+constexpr int kMostFarVectors = 16;    // some sums go to memory: that is sooner done than a far row of x comes twice
 constexpr int kPairedVectors = 4;      // up to so many vectors two entries are taken at a time
 constexpr int kTwoChainVectors = 3;    // up to so many vectors a sum has two chains
 constexpr int kTileVectors = 8;        // the width of a tile where a row does not fit
@@ -178,18 +179,19 @@ SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float
 template <class Entries>
 Rows<Entries> pick_rows(int64_t columns, int64_t channels) {
   using R = Rows<Entries>;
-  static constexpr R whole[kMostVectors] = {
+  static constexpr R whole[kMostFarVectors] = {
       nullptr,               rows_avx2<2, Entries>, rows_avx2<3, Entries>, rows_avx2<4, Entries>,
       rows_avx2<5, Entries>, rows_avx2<6, Entries>, rows_avx2<7, Entries>, rows_avx2<8, Entries>,
       rows_avx2<9, Entries>, rows_avx2<10, Entries>, rows_avx2<11, Entries>, rows_avx2<12, Entries>,
-      rows_avx2<13, Entries>};
+      rows_avx2<13, Entries>, rows_avx2<14, Entries>, rows_avx2<15, Entries>, rows_avx2<16, Entries>};
   static constexpr R tiled[kTileVectors] = {
       tiled_rows_avx2<1, Entries>, tiled_rows_avx2<2, Entries>, tiled_rows_avx2<3, Entries>,
       tiled_rows_avx2<4, Entries>, tiled_rows_avx2<5, Entries>, tiled_rows_avx2<6, Entries>,
       tiled_rows_avx2<7, Entries>, tiled_rows_avx2<8, Entries>};
   if (channels <= kNarrow) return pick_narrow_rows<Entries>(columns, channels);
   const int64_t vectors = (channels + 7) / 8;
-  if (vectors <= kMostVectors) return whole[vectors - 1];
+  const bool far = columns * channels * static_cast<int64_t>(sizeof(float)) > kCachedBytes;
+  if (vectors <= (far ? kMostFarVectors : kMostVectors)) return whole[vectors - 1];
   return tiled[(vectors - 1) % kTileVectors];
 }
 

@@ -19,7 +19,7 @@ def matrix_of(rng, lengths, named):
     return indptr, indices, rng.standard_normal(indptr[-1]).astype(np.float32)
 
 
-@pytest.mark.parametrize("channels", [9, 16, 23, 32, 33, 50, 64, 65, 104, 130])
+@pytest.mark.parametrize("channels", [9, 16, 23, 32, 33, 50, 64, 65, 104, 105, 120, 128, 130])
 @pytest.mark.parametrize("lengths", [[], [1], [47, 0, 2], [95], [96], [97, 1], [200, 0, 31, 33, 150]])
 def test_far_rows_give_the_bits_of_near_ones(channels, lengths):
     rng = np.random.default_rng(channels)
