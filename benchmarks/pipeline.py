@@ -253,7 +253,6 @@ def record(method: Method, judge: Judge | None, seeds: Sequence[int]) -> dict[st
         "nodes": len(method.found[0][0]),
         "seconds": statistics.median(method.seconds),
         "all_seconds": method.seconds,
-        "results": len(method.found),
     }
     if judge is not None:
         for name, weighted in (("weighted", True), ("plain", False)):

@@ -19,10 +19,11 @@
 namespace sg {
 
 // What a product passes through, above which it does not stay in the last-level cache: rows of x then come from farther
-// away, and narrow ones are asked for sooner. Nearer ones would be driven out of the first level again.
+// away, and narrow ones are asked for sooner. Where all stays in the cache, that would only drive rows out of the first
+// level before their use.
 constexpr int64_t kCachedBytes = int64_t{16} << 20;
-constexpr int64_t kFarAhead[] = {96, 48};     // entries
-constexpr int kFarVectors[] = {4, 8};         // for rows of up to so many vectors
+constexpr int64_t kFarAhead[] = {96, 48};  // entries
+constexpr int kFarVectors[] = {4, 8};      // for rows of up to so many vectors
 constexpr int kMostVectors = 13;       // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
 constexpr int kMostFarVectors = 16;    // some sums go to memory: that is sooner done than a far row of x comes twice
 constexpr int kPairedVectors = 4;      // up to so many vectors two entries are taken at a time
@@ -33,6 +34,7 @@ constexpr int64_t kTiledEntries = 32;  // that all tiles of a row take before th
 // Of a part, in entries + rows: of wide ones so few that the parts are many and come out even among the threads.
 inline int64_t least_work(int64_t channels) { return 65536 / std::clamp<int64_t>(channels, 16, 128); }
 
+// How many entries before its use a row of x of NV vectors is asked for.
 template <int NV>
 int64_t entries_ahead(const Csr& csr, int64_t channels) {
   if (NV > kFarVectors[1]) return kAhead;
@@ -71,8 +73,9 @@ void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t c
 
 // Columns [0, width) of one row of y, 8 (NV - 1) < width <= 8 NV, from the entries [begin, end). Where NV > 1 the last
 // vector reaches back over its neighbour instead of past the end: the shared columns are computed twice, to the same
-// bits. NV = 1 uses a mask. kOnto: the sums begin with what is in y. Rows of x are asked for `ahead` entries before. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
-// a sum has two chains. In wide rows the chains of neighbouring vectors and rows overlap anyway.
+// bits. NV = 1 uses a mask. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
+// a sum has two chains. In wide rows the chains of neighbouring vectors and rows overlap anyway. With kOnto the sums
+// begin with what is in y. Rows of x are asked for `ahead` entries before.
 template <int NV, bool kOnto = false, class Entry>
 SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x, int64_t stride, int64_t width,
                               float* y, int64_t begin, int64_t end, int64_t ahead = kAhead) {
@@ -134,7 +137,8 @@ SG_AVX2 void rows_avx2(const Csr& csr, const Entries& entries, const float* x, i
                        int64_t begin, int64_t end) {
   const int64_t ahead = entries_ahead<NV>(csr, channels);
   for (int64_t i = begin; i < end; ++i) {
-    tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1], ahead);
+    tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1],
+                  ahead);
   }
 }
 
