@@ -1,8 +1,11 @@
 """How fast is topc_affinity, exact, and in what memory? Against torch mm + topk, FAISS, and the matrix product alone.
 
-    python -m benchmarks.affinity [--images 40] [--nodes 713 1024] [--dim 384]
+    python -m benchmarks.affinity [--features RUN/features.zarr --layer blocks.9] [--images 40]
+    python -m benchmarks.affinity [--nodes 713 1024] [--dim 384]        # random vectors
 
-FAISS searches unfiltered: it finds fewer than ours, which keeps two lists and leaves out the node itself.
+With --features: the values, queries and keys of a layer, centred, in images spread over the run. Ours does not multiply
+what cannot be among the best there; random vectors give it nothing to leave out. FAISS searches unfiltered: it finds
+fewer than ours, which keeps two lists and leaves out the node itself. "SGEMM alone" makes all products, also for V-V.
 """
 
 from __future__ import annotations
@@ -10,11 +13,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.table import Row, parse, parser_of, show, skipped
 from benchmarks.timing import compare
+from spectral_graph.features.store import FeatureStore
+from spectral_graph.graph.neighbours import StoreRows
 from spectral_graph.ops import topc_affinity
 
 ROWS = 1024
@@ -61,33 +68,64 @@ def require_best(name: str, found: Sequence[torch.Tensor], best: Sequence[torch.
             raise SystemExit(f"{name}: the result is wrong: the kept values of a row sum to {off:.3g} more or less")
 
 
+Case = tuple[str, torch.Tensor, torch.Tensor]
+
+
+def random_cases(count: int, dim: int) -> list[Case]:
+    """Return unit rows that lie anywhere, as name, query and key."""
+    generator = torch.Generator().manual_seed(0)
+    value, query, key = torch.nn.functional.normalize(torch.randn(3, count, dim, generator=generator), dim=2)
+    return [("V-V", value, value), ("Q-K", query, key)]
+
+
+def feature_cases(store: FeatureStore, layer: str, images: int) -> list[Case]:
+    """Return the centred unit rows of a layer in so many images spread over the run, as name, query and key."""
+    slots = np.linspace(0, store.slots - 1, min(images, store.slots)).round().astype(int).tolist()
+
+    def unit(kind: str) -> torch.Tensor:
+        rows = StoreRows(store, layer, kind, slots)
+        centred = torch.from_numpy(rows.read(slice(0, rows.shape[0]))).float()
+        centred -= centred.mean(dim=0)
+        return torch.nn.functional.normalize(centred, dim=1)
+
+    value, query, key = unit("v"), unit("q"), unit("k")
+    return [("V-V", value, value), ("Q-K", query, key)]
+
+
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser = parser_of(__doc__)
     parser.add_argument(
         "--images", type=int, default=10, help="40 for the figures of the issue; time grows as its square"
     )
-    parser.add_argument("--nodes", type=int, nargs="+", default=[713, 1024], help="of an image")
-    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--features", type=Path, help="features.zarr of a run")
+    parser.add_argument("--layer", default="blocks.9", help="of --features")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[713, 1024], help="of an image of random vectors")
+    parser.add_argument("--dim", type=int, default=384, help="of random vectors")
     parser.add_argument("--intra", type=int, default=5)
     parser.add_argument("--inter", type=int, default=15)
     options = parse(parser, arguments)
-    rows = [row for nodes in options.nodes for row in compare_at(nodes, options)]
+    rows: list[Row] = []
+    if options.features is not None:
+        store = FeatureStore.open(options.features)
+        cases = feature_cases(store, options.layer, options.images)
+        rows += compare_at(options.layer, store.nodes, cases, options)
+    else:
+        for nodes in options.nodes:
+            rows += compare_at("random", nodes, random_cases(options.images * nodes, options.dim), options)
     show(rows, options)
     return rows
 
 
-def compare_at(nodes: int, options: argparse.Namespace) -> list[Row]:
+def compare_at(source: str, nodes: int, cases: list[Case], options: argparse.Namespace) -> list[Row]:
     """Compare on images of so many nodes: values with themselves, and queries with keys."""
-    count = options.images * nodes
-    generator = torch.Generator().manual_seed(0)
-    value, query, key = torch.nn.functional.normalize(torch.randn(3, count, options.dim, generator=generator), dim=2)
-    images = torch.arange(0, count + 1, nodes)
     lists = (options.intra, options.inter)
     rows: list[Row] = []
-    for name, a, b in (("V-V", value, value), ("Q-K", query, key)):
+    for name, a, b in cases:
         symmetric = a is b
+        count, dim = a.shape
+        images = torch.arange(0, count + 1, nodes)
 
-        def ours(a=a, b=b, symmetric=symmetric):
+        def ours(a=a, b=b, images=images, symmetric=symmetric):
             return topc_affinity(a, b, images, *lists, symmetric=symmetric)
 
         def plain(a=a, b=b):
@@ -104,15 +142,15 @@ def compare_at(nodes: int, options: argparse.Namespace) -> list[Row]:
             import faiss
 
             faiss.omp_set_num_threads(options.threads)
-            index = faiss.IndexFlatIP(options.dim)
+            index = faiss.IndexFlatIP(dim)
             index.add(b.numpy())
             peers["FAISS IndexFlatIP"] = lambda a=a, index=index: index.search(a.numpy(), sum(lists))
         rows += compare(
             f"topc_affinity {name}",
-            f"{options.images} images x {nodes} nodes, d = {options.dim}, c = {lists[0]} + {lists[1]}",
+            f"{source}: {count // nodes} images x {nodes} nodes, d = {dim}, c = {lists[0]} + {lists[1]}",
             ours,
             peers,
-            work=((1.0 if symmetric else 2.0) * count * count * options.dim, 4.0 * 2 * count * options.dim),
+            work=((1.0 if symmetric else 2.0) * count * count * dim, 4.0 * 2 * count * dim),
             seconds=options.seconds,
             memory=True,
         )

@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <memory>
-#include <new>
 #include <vector>
 
 #include "cpu/affinity_tile.h"
+#include "cpu/aligned.h"
+#include "cpu/bound_rows.h"
+#include "cpu/pack.h"
 #include "cpu/parallel.h"
 #include "cpu/top_lists.h"
 
@@ -31,92 +32,73 @@ inline void cut(int64_t first, int64_t past, int32_t image, int64_t width, std::
   }
 }
 
-struct FreeAligned {
-  void operator()(float* data) const { ::operator delete(data, std::align_val_t{64}); }
+// Packed keys of the slivers from `first` on, and their short rows where there are bounds.
+struct Panel {
+  int64_t first;
+  const float* keys;
+  const float* bounds;
 };
-using AlignedFloats = std::unique_ptr<float, FreeAligned>;
-
-inline AlignedFloats aligned_floats(int64_t count) {
-  return AlignedFloats(
-      static_cast<float*>(::operator new(static_cast<size_t>(count) * sizeof(float), std::align_val_t{64})));
-}
 
 struct Search {
   const float* query;
   const float* key;
+  int64_t nodes;
   int64_t depth;
   std::vector<Run> slivers;
   TopLists intra;
   TopLists inter;
-  TileFunction tile = pick_tile();
-
-  bool wants(int32_t row_image, int32_t column_image) const {
-    return row_image == column_image ? intra.keeps_any() : inter.keeps_any();
-  }
+  BoundRows bounds{query, key, nodes, depth};
+  AlignedFloats query_bounds = bound_queries();  // kBoundFloats of each query, where there are bounds
 
   int64_t sliver_floats() const { return depth * kTileColumns; }
+  int64_t bound_floats() const { return bounds.worthwhile() ? kBoundFloats * kTileColumns : 0; }
 
   int64_t strips_of_block() const {
     const int64_t strip_bytes = std::max<int64_t>(1, depth) * kTileRows * static_cast<int64_t>(sizeof(float));
     return std::max<int64_t>(2, std::min<int64_t>(64, kBlockBytes / strip_bytes));
   }
 
-  void pack(int64_t sliver, float* packed) const {
+  void pack(int64_t sliver, float* keys, float* key_bounds) const {
     const Run run = slivers[sliver];
-    for (int64_t c = 0; c < kTileColumns; ++c) {
-      const float* row = key + (run.first + c) * depth;
-      for (int64_t k = 0; k < depth; ++k) packed[k * kTileColumns + c] = c < run.count ? row[k] : 0.0f;
+    pack_run(key + run.first * depth, run.count, depth, keys);
+    if (!bounds.worthwhile()) return;
+    float rows[kTileColumns * kBoundFloats];
+    const float* from = query_bounds.get() + run.first * kBoundFloats;
+    if (key != query) {
+      bounds.write(key + run.first * depth, run.count, rows);
+      from = rows;
     }
+    pack_run(from, run.count, kBoundFloats, key_bounds);
   }
 
-  // All tiles of the strips and the slivers. mirrored: every value counts in both directions, and of a tile that the
-  // diagonal crosses only the values above it.
-  void sweep(const Run* strips, int64_t strip_count, int64_t sliver_begin, int64_t sliver_end, const float* packed,
-             bool mirrored) {
-    const float* query_rows[kTileRows];
-    float row_least[kTileRows], column_least[kTileColumns];
-    Tile candidates;
-    for (int64_t b = sliver_begin; b < sliver_end; ++b, packed += sliver_floats()) {
-      const Run columns = slivers[b];
-      for (int64_t s = 0; s < strip_count; ++s) {
-        const Run rows = strips[s];
-        if (!wants(rows.image, columns.image)) continue;
-        if (mirrored && rows.first >= columns.first + columns.count - 1) continue;
-        TopLists& lists = rows.image == columns.image ? intra : inter;
-        for (int r = 0; r < kTileRows; ++r) {
-          const int64_t row = rows.first + std::min(r, rows.count - 1);
-          query_rows[r] = query + row * depth;
-          row_least[r] = r < rows.count ? *lists.least(row) : std::numeric_limits<float>::infinity();
-        }
-        if (mirrored) {
-          std::fill(column_least, column_least + kTileColumns, std::numeric_limits<float>::infinity());
-          std::copy_n(lists.least(columns.first), columns.count, column_least);
-        }
-        if (!tile(depth, query_rows, packed, row_least, mirrored ? column_least : nullptr, candidates)) continue;
-        for (int r = 0; r < rows.count; ++r) {
-          const int64_t i = rows.first + r;
-          for (uint32_t bits = candidates.for_row[r]; bits != 0; bits &= bits - 1) {
-            const int c = __builtin_ctz(bits);
-            const int64_t j = columns.first + c;
-            if (c < columns.count && (mirrored ? i < j : i != j)) lists.offer(i, candidates.value[r][c], j);
-          }
-          for (uint32_t bits = candidates.for_column[r]; bits != 0; bits &= bits - 1) {
-            const int c = __builtin_ctz(bits);
-            const int64_t j = columns.first + c;
-            if (c < columns.count && i < j) lists.offer(j, candidates.value[r][c], i);
-          }
-        }
-      }
-    }
+ private:
+  AlignedFloats bound_queries() const {
+    if (!bounds.worthwhile()) return nullptr;
+    AlignedFloats rows = aligned_floats((nodes + kTileRows) * kBoundFloats);  // the last tile reads on
+    constexpr int64_t kTaskRows = 192;
+    for_each_task((nodes + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
+      const int64_t begin = task * kTaskRows, count = std::min(kTaskRows, nodes - begin);
+      bounds.write(query + begin * depth, count, rows.get() + begin * kBoundFloats);
+    });
+    return rows;
+  }
+
+  // The last row stands in for those that a sliver lacks.
+  static void pack_run(const float* from, int64_t count, int64_t depth, float* packed) {
+    const float* rows[kTileColumns];
+    for (int64_t c = 0; c < kTileColumns; ++c) rows[c] = from + std::min(c, count - 1) * depth;
+    pack_sliver(rows, depth, packed);
   }
 };
 
-// Packs the slivers panel by panel and calls panel(first sliver, past sliver, packed).
-template <class Panel>
-void for_each_panel(const Search& search, const std::vector<int64_t>& ends, const Panel& panel) {
-  const int64_t sliver_bytes = std::max<int64_t>(64, search.sliver_floats() * static_cast<int64_t>(sizeof(float)));
+// Packs the slivers panel by panel and calls use(begin, end, past sliver, panel): the panel has the slivers of
+// the ends [begin, end), up to `past`.
+template <class Use>
+void for_each_panel(const Search& search, const std::vector<int64_t>& ends, const Use& use) {
+  const int64_t sliver_floats = search.sliver_floats() + search.bound_floats();
+  const int64_t sliver_bytes = std::max<int64_t>(64, sliver_floats * static_cast<int64_t>(sizeof(float)));
   const int64_t most = std::max<int64_t>(1, kPanelBytes / sliver_bytes);
-  AlignedFloats packed;
+  AlignedFloats keys, bounds;
   int64_t capacity = 0;
   for (size_t next = 0, begin = 0; begin < ends.size(); begin = next) {
     const int64_t first = begin == 0 ? 0 : ends[begin - 1];
@@ -125,16 +107,19 @@ void for_each_panel(const Search& search, const std::vector<int64_t>& ends, cons
     const int64_t past = ends[next - 1];
     if (past - first > capacity) {
       capacity = past - first;
-      packed.reset();
-      packed = aligned_floats(capacity * search.sliver_floats());
+      keys.reset();
+      bounds.reset();
+      keys = aligned_floats(capacity * search.sliver_floats());
+      bounds = aligned_floats(capacity * search.bound_floats());
     }
     constexpr int64_t kSlivers = 16;  // packed by one task
     for_each_task((past - first + kSlivers - 1) / kSlivers, [&](int64_t task) {
       for (int64_t b = first + task * kSlivers; b < std::min(past, first + (task + 1) * kSlivers); ++b) {
-        search.pack(b, packed.get() + (b - first) * search.sliver_floats());
+        search.pack(b, keys.get() + (b - first) * search.sliver_floats(),
+                    bounds.get() + (b - first) * search.bound_floats());
       }
     });
-    panel(static_cast<int64_t>(begin), static_cast<int64_t>(next), first, past, packed.get());
+    use(static_cast<int64_t>(begin), static_cast<int64_t>(next), past, Panel{first, keys.get(), bounds.get()});
   }
 }
 

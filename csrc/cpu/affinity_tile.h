@@ -114,6 +114,75 @@ SG_AVX2 inline bool tile_avx2(int64_t depth, const float* const* query, const fl
 
 #endif
 
+// Which of six rows, `stride` floats apart, have a product with one of 16 columns that reaches row_least (6) or
+// column_least (16, or null), as a bit mask: for bounds, whose values nobody needs.
+using ReachFunction = uint32_t (*)(int64_t depth, const float* rows, int64_t stride, const float* keys,
+                                   const float* row_least, const float* column_least);
+
+inline uint32_t rows_reaching_portable(int64_t depth, const float* rows, int64_t stride, const float* keys,
+                                       const float* row_least, const float* column_least) {
+  const float* query[kTileRows];
+  for (int64_t r = 0; r < kTileRows; ++r) query[r] = rows + r * stride;
+  Tile tile;
+  uint32_t reached = 0;
+  if (!tile_portable(depth, query, keys, row_least, column_least, tile)) return 0;
+  for (int r = 0; r < kTileRows; ++r) reached |= static_cast<uint32_t>((tile.for_row[r] | tile.for_column[r]) != 0) << r;
+  return reached;
+}
+
+#ifdef SG_X86
+
+SG_AVX2 inline uint32_t rows_reaching_avx2(int64_t depth, const float* rows, int64_t stride, const float* keys,
+                                           const float* row_least, const float* column_least) {
+  __m256 sum[kTileRows][2];
+#pragma GCC unroll 6
+  for (int r = 0; r < kTileRows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+  const float *upper = rows, *lower = rows + 3 * stride;  // so few addresses stay in registers
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < depth; ++k, ++upper, ++lower, keys += kTileColumns) {
+    const __m256 low = _mm256_load_ps(keys), high = _mm256_load_ps(keys + 8);
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r) {
+      const __m256 factor = _mm256_broadcast_ss(upper + r * stride);
+      sum[r][0] = _mm256_fmadd_ps(factor, low, sum[r][0]);
+      sum[r][1] = _mm256_fmadd_ps(factor, high, sum[r][1]);
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r) {
+      const __m256 factor = _mm256_broadcast_ss(lower + r * stride);
+      sum[3 + r][0] = _mm256_fmadd_ps(factor, low, sum[3 + r][0]);
+      sum[3 + r][1] = _mm256_fmadd_ps(factor, high, sum[3 + r][1]);
+    }
+  }
+  __m256 reached[kTileRows];
+#pragma GCC unroll 6
+  for (int r = 0; r < kTileRows; ++r) {
+    const __m256 least = _mm256_broadcast_ss(row_least + r);
+    reached[r] = _mm256_or_ps(_mm256_cmp_ps(sum[r][0], least, _CMP_GE_OQ), _mm256_cmp_ps(sum[r][1], least, _CMP_GE_OQ));
+  }
+  if (column_least != nullptr) {
+    const __m256 low = _mm256_loadu_ps(column_least), high = _mm256_loadu_ps(column_least + 8);
+#pragma GCC unroll 6
+    for (int r = 0; r < kTileRows; ++r) {
+      reached[r] = _mm256_or_ps(reached[r], _mm256_or_ps(_mm256_cmp_ps(sum[r][0], low, _CMP_GE_OQ),
+                                                         _mm256_cmp_ps(sum[r][1], high, _CMP_GE_OQ)));
+    }
+  }
+  uint32_t mask = 0;
+#pragma GCC unroll 6
+  for (int r = 0; r < kTileRows; ++r) mask |= static_cast<uint32_t>(_mm256_movemask_ps(reached[r]) != 0) << r;
+  return mask;
+}
+
+#endif
+
+inline ReachFunction pick_rows_reaching() {
+#ifdef SG_X86
+  if (has_avx2()) return rows_reaching_avx2;
+#endif
+  return rows_reaching_portable;
+}
+
 inline TileFunction pick_tile() {
 #ifdef SG_X86
   if (has_avx2()) return tile_avx2;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu/affinity_search.h"
+#include "cpu/affinity_sweep.h"
 #include "cpu/checks.h"
 #include "cpu/pair_queue.h"
 #include "cpu/parallel.h"
@@ -31,16 +32,16 @@ void search_rows(Search& search, const int64_t* image_ptr, int64_t images, const
   const int64_t block = std::min(search.strips_of_block(), std::max<int64_t>(1, all / (4 * thread_count())));
   std::vector<int64_t> ends;
   for (size_t b = 1; b <= search.slivers.size(); ++b) ends.push_back(static_cast<int64_t>(b));
-  for_each_panel(search, ends, [&](int64_t, int64_t, int64_t first, int64_t past, const float* packed) {
+  for_each_panel(search, ends, [&](int64_t, int64_t, int64_t past, const Panel& panel) {
     for_each_task((all + block - 1) / block, [&](int64_t task) {
       const int64_t begin = task * block, end = std::min(all, begin + block);
-      int64_t low = first, high = past;
+      int64_t low = panel.first, high = past;
       if (!search.inter.keeps_any()) {
         low = std::max(low, image_slivers[strips[begin].image]);
         high = std::min(high, image_slivers[strips[end - 1].image + 1]);
       }
       if (low < high) {
-        search.sweep(&strips[begin], end - begin, low, high, packed + (low - first) * search.sliver_floats(), false);
+        Sweep(search, panel, false).run(&strips[begin], end - begin, low, high);
       }
     });
   });
@@ -72,7 +73,7 @@ void search_pairs(Search& search, int64_t nodes) {
   const auto group_begin = [](const std::vector<int64_t>& past, int64_t group) {
     return group == 0 ? 0 : past[group - 1];
   };
-  for_each_panel(search, ends, [&](int64_t begin, int64_t end, int64_t first, int64_t, const float* packed) {
+  for_each_panel(search, ends, [&](int64_t begin, int64_t end, int64_t, const Panel& panel) {
     // In the order of the distance between the groups, neighbouring tasks are mostly disjoint.
     std::vector<PairQueue::Pair> pairs;
     for (int64_t distance = 0; distance < end; ++distance) {
@@ -88,9 +89,9 @@ void search_pairs(Search& search, int64_t nodes) {
     on_workers(thread_count(), [&](int64_t) {
       queue.work([&](int64_t row, int64_t column) {
         const int64_t low = group_begin(ends, column);
-        const float* keys = packed + (low - first) * search.sliver_floats();
+        Sweep sweep(search, panel, true);
         for (int64_t s = group_begin(strip_ends, row); s < strip_ends[row]; s += block) {
-          search.sweep(&strips[s], std::min(block, strip_ends[row] - s), low, ends[column], keys, true);
+          sweep.run(&strips[s], std::min(block, strip_ends[row] - s), low, ends[column]);
         }
       });
     });
@@ -165,7 +166,8 @@ std::tuple<Tensor, Tensor, Tensor> topc_affinity(const Tensor& query, const Tens
   }
   const float bound = static_cast<float>(threshold);
   Search search{query.const_data_ptr<float>(),
-                key.const_data_ptr<float>(),
+                symmetric ? query.const_data_ptr<float>() : key.const_data_ptr<float>(),
+                nodes,
                 depth,
                 std::move(slivers),
                 TopLists(nodes, std::min(c_intra, std::max<int64_t>(0, most - 1)), bound),

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "cpu/affinity_search.h"
+#include "cpu/directions.h"
 #include "cpu/half.h"
 #include "cpu/parallel.h"
 #include "cpu/torch_api.h"
@@ -54,17 +54,7 @@ std::tuple<Tensor, Tensor, Tensor> unit_project(const Tensor& rows, const Tensor
   float* out = unit.mutable_data_ptr<float>();
   float* inverses = inverse.mutable_data_ptr<float>();
   float* coordinates = projected.mutable_data_ptr<float>();
-  const int64_t slivers = (width + kTileColumns - 1) / kTileColumns;
-  const AlignedFloats packed = aligned_floats(std::max<int64_t>(1, slivers * depth) * kTileColumns);
-  for (int64_t s = 0; s < slivers; ++s) {
-    for (int64_t k = 0; k < depth; ++k) {
-      for (int64_t c = 0; c < kTileColumns; ++c) {
-        const int64_t column = s * kTileColumns + c;
-        packed.get()[(s * depth + k) * kTileColumns + c] = column < width ? directions[k * width + column] : 0.0f;
-      }
-    }
-  }
-  const TileFunction tile = pick_tile();
+  const Directions packed(depth, width, [&](int64_t k, int64_t j) { return directions[k * width + j]; });
   for_each_task((matrix.rows + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
     std::vector<float> buffer(static_cast<size_t>(depth));
     const int64_t first = task * kTaskRows, past = std::min(matrix.rows, first + kTaskRows);
@@ -75,21 +65,7 @@ std::tuple<Tensor, Tensor, Tensor> unit_project(const Tensor& rows, const Tensor
       const float scale = inverses[i] = inverse_of(squares(to, depth));
       for (int64_t k = 0; k < depth; ++k) to[k] *= scale;
     }
-    float always[kTileRows];
-    std::fill(always, always + kTileRows, -std::numeric_limits<float>::infinity());
-    const float* strip[kTileRows];
-    Tile values;
-    for (int64_t s = 0; s < slivers; ++s) {
-      const int64_t columns = std::min<int64_t>(kTileColumns, width - s * kTileColumns);
-      for (int64_t i = first; i < past; i += kTileRows) {
-        const int64_t count = std::min<int64_t>(kTileRows, past - i);
-        for (int64_t r = 0; r < kTileRows; ++r) strip[r] = out + (i + std::min(r, count - 1)) * depth;
-        tile(depth, strip, packed.get() + s * depth * kTileColumns, always, nullptr, values);
-        for (int64_t r = 0; r < count; ++r) {
-          std::copy_n(values.value[r], columns, coordinates + (i + r) * width + s * kTileColumns);
-        }
-      }
-    }
+    packed.project(out + first * depth, past - first, coordinates + first * width, width);
   });
   return {unit, inverse, projected};
 }

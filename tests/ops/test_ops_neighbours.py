@@ -39,6 +39,11 @@ def test_unit_project(data):
             assert inverse[0] == 0 and not unit[0].any() and inverse[2:4].isnan().all()
 
 
+def test_rows_of_nan_have_no_coordinates():
+    for _, _, projected in both(unit_project, torch.full((13, 5), torch.nan), torch.zeros(5), torch.ones(5, 18)):
+        assert projected.isnan().all()
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_cell_topc(data):

@@ -157,6 +157,21 @@ def affinity() -> None:
                     assert [row.tolist() for row in got] == expected
 
 
+def bounds() -> None:
+    """topc_affinity with bounds: vectors near few directions, a rest of every tile, zeros, NaN and infinity."""
+    from spectral_graph import ops
+
+    few, directions = random(4103, 5), random(5, 257, 1)
+    x = few @ directions
+    x[::50], x[1, 0], x[2, 3] = 0, torch.nan, torch.inf
+    plain = x[:, :255].contiguous()
+    wide = torch.nn.functional.pad(plain, (0, 2))
+    ptr = torch.tensor([0, 1, 1501, 2802, 4103])
+    for symmetric in (False, True):
+        results = [ops.topc_affinity(y, y, ptr, 3, 8, symmetric=symmetric) for y in (plain, wide)]
+        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
 def merge() -> None:
     """topc_merge: no entries, equal columns in several lists, NaN, c above and below what there is."""
     from spectral_graph import ops
@@ -254,6 +269,7 @@ CASES: dict[str, Callable[[], None]] = {
     "spmm": spmm,
     "symmetrise": symmetrise,
     "affinity": affinity,
+    "bounds": bounds,
     "merge": merge,
     "dense": dense,
     "adam": adam,
