@@ -78,10 +78,12 @@ def _ending_at_sigterm() -> Iterator[None]:
 
 
 def _meant(unknown: str, command: str) -> str:
+    if command in STAGES and unknown.split("=")[0] == "--out":
+        return f"; the folder of the run goes without a name: spectral-graph {command} RUN"
     form = ImageConfig if command == "image" else RunConfig
     known = [
         *map(flag, form.model_fields),
-        "--out",
+        *(["--out"] * (command not in STAGES)),
         "--force",
         "--quiet",
         *(["--preset", "--work"] * (form is RunConfig)),

@@ -58,6 +58,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored(monkeypatch):
     [
         (["build", "--rot", "photos"], "unrecognized arguments: --rot photos; did you mean --root?"),
         (["solve", "run", "--chanels=4"], "--chanels=4; did you mean --channels?"),
+        (["extract", "--out", "run"], "--out; the folder of the run goes without a name: spectral-graph extract RUN"),
         (["image", "photo", "--cluters", "4"], "did you mean --clusters?"),
         (["build", "--zzzz"], "unrecognized arguments: --zzzz\n"),
         (["models", "--quiett"], "unrecognized arguments: --quiett\n"),
