@@ -1,5 +1,7 @@
 """A small data set of real files and a small real model, for tests of whole runs."""
 
+import gc
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +29,19 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def model_weights(tmp_path_factory) -> Path:
+def settled_modules() -> None:
+    """The modules of a run, no longer looked through by the garbage collector.
+
+    A run collects garbage before every stage. Beside the modules of all the tests that took half of its time.
+    """
+    for name in ("timm", "matplotlib.pyplot", "spectral_graph.pipeline", "spectral_graph.report.page"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def model_weights(tmp_path_factory, settled_modules) -> Path:
     """Random weights of a small timm transformer, saved as a user would have them."""
     import timm
     import torch
