@@ -12,7 +12,10 @@
 
 namespace sg {
 
-constexpr int64_t kAheadBf16 = 32;  // entries between a prefetch and its use: half the bytes pass in half the time
+// Entries between a prefetch and its use: half the bytes pass in half the time. More where the product exceeds the
+// last-level cache, as with floats: for rows of up to 64 columns, and for wider ones.
+constexpr int64_t kAheadBf16 = 32;
+constexpr int64_t kFarAheadBf16[] = {64, 48};
 constexpr int kMostPairs = 6;  // of 16 columns, and half a one: 13 sums, the entry's value and two spare ones
 constexpr int kTilePairs = 4;  // the width of a tile where a row does not fit
 
@@ -66,13 +69,18 @@ __attribute__((noinline)) inline const uint16_t* copy_row(const uint16_t* row, i
   return copy;
 }
 
+inline int64_t entries_ahead_bf16(const Csr& csr, int64_t channels) {
+  const int64_t passed = csr.entries * 8 + csr.columns * channels * static_cast<int64_t>(sizeof(uint16_t));
+  return passed <= kCachedBytes ? kAheadBf16 : kFarAheadBf16[channels > 64];
+}
+
 // Columns [0, width) of one row of y from the entries [begin, end): NP pairs of eight columns, then NH = 0 or 1 times
 // eight columns. The last of them reaches back over its neighbour, as in tile_avx2. A width below 16, kShort, takes one
 // pair, which reads on into the next row; only the last rows of x cannot afford that, and are copied. Narrow rows take
 // two entries at a time and have two chains, as in tile_avx2.
 template <int NP, int NH, bool kShort>
 SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const uint16_t* x, int64_t stride,
-                                   int64_t width, float* y, int64_t begin, int64_t end) {
+                                   int64_t width, float* y, int64_t begin, int64_t end, int64_t ahead) {
   constexpr int kChains = 2 * NP + NH <= kTwoChainVectors ? 2 : 1;
   __m256 even[kChains][NP], odd[kChains][NP], half[kChains];
 #pragma GCC unroll 16
@@ -110,8 +118,8 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
   };
   int64_t p = begin;
   if (kChains > 1) {
-    for (const int64_t stop = std::min(end, csr.entries - kAheadBf16) - 1; p < stop; p += 2) {
-      const int64_t later = two_indices(csr.indices + p + kAheadBf16), now = two_indices(csr.indices + p);
+    for (const int64_t stop = std::min(end, csr.entries - ahead) - 1; p < stop; p += 2) {
+      const int64_t later = two_indices(csr.indices + p + ahead), now = two_indices(csr.indices + p);
       ask_for(static_cast<int32_t>(later));
       add(p, static_cast<int32_t>(now), 0);
       ask_for(later >> 32);
@@ -123,7 +131,7 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
     }
   }
   for (; p < end; ++p) {
-    if (p + kAheadBf16 < csr.entries) ask_for(csr.indices[p + kAheadBf16]);
+    if (p + ahead < csr.entries) ask_for(csr.indices[p + ahead]);
     add(p, csr.indices[p], 0);
   }
   if (kChains > 1) {
@@ -149,9 +157,10 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
 template <int NP, int NH, bool kShort = false>
 SG_AVX2 void rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& entry, const uint16_t* x, int64_t channels,
                             float* y, int64_t begin, int64_t end) {
+  const int64_t ahead = entries_ahead_bf16(csr, channels);
   for (int64_t i = begin; i < end; ++i) {
     tile_bf16_avx2<NP, NH, kShort>(csr, entry.values, x, channels, channels, y + i * channels, csr.indptr[i],
-                                   csr.indptr[i + 1]);
+                                   csr.indptr[i + 1], ahead);
   }
 }
 
@@ -160,15 +169,17 @@ template <int NP, int NH>
 SG_AVX2 void tiled_rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& entry, const uint16_t* x,
                                   int64_t channels, float* y, int64_t begin, int64_t end) {
   constexpr int64_t kWidth = 16 * kTilePairs;
+  const int64_t ahead = entries_ahead_bf16(csr, channels);
   for (int64_t i = begin; i < end; ++i) {
     const int64_t first = csr.indptr[i], past = csr.indptr[i + 1];
     int64_t c = 0;
     for (; c + kWidth < channels; c += kWidth) {
       tile_bf16_avx2<kTilePairs, 0, false>(csr, entry.values, x + c, channels, kWidth, y + i * channels + c, first,
-                                           past);
+                                           past, ahead);
     }
     c = std::min(c, channels - 16);
-    tile_bf16_avx2<NP, NH, false>(csr, entry.values, x + c, channels, channels - c, y + i * channels + c, first, past);
+    tile_bf16_avx2<NP, NH, false>(csr, entry.values, x + c, channels, channels - c, y + i * channels + c, first, past,
+                            ahead);
   }
 }
 

@@ -34,6 +34,18 @@ constexpr int64_t kTiledEntries = 32;  // that all tiles of a row take before th
 // Of a part, in entries + rows: of wide ones so few that the parts are many and come out even among the threads.
 inline int64_t least_work(int64_t channels) { return 65536 / std::clamp<int64_t>(channels, 16, 128); }
 
+// Where rows have an entry or none, the time goes into writing y: its lines are asked for so many bytes before.
+constexpr int64_t kAheadWritten = 2048;
+
+// Asks for the lines of y that are written later, while row i is.
+inline void ask_for_written(float* y, int64_t i, int64_t channels) {
+  const int64_t row_bytes = channels * static_cast<int64_t>(sizeof(float));
+  const char* later = reinterpret_cast<const char*>(y) + i * row_bytes + kAheadWritten;
+  for (int64_t byte = 0; byte < row_bytes; byte += 64) prefetch_to_write(later + byte);
+}
+
+inline bool mostly_written(const Csr& csr) { return csr.entries <= 2 * csr.rows; }
+
 // How many entries before its use a row of x of NV vectors is asked for.
 template <int NV>
 int64_t entries_ahead(const Csr& csr, int64_t channels) {
@@ -136,7 +148,9 @@ template <int NV, class Entries>
 SG_AVX2 void rows_avx2(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
                        int64_t begin, int64_t end) {
   const int64_t ahead = entries_ahead<NV>(csr, channels);
+  const bool written = mostly_written(csr);
   for (int64_t i = begin; i < end; ++i) {
+    if (written) ask_for_written(y, i, channels);
     tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1],
                   ahead);
   }
@@ -163,6 +177,7 @@ SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float
     const auto entry = entries.row(i);
     const int64_t first = csr.indptr[i], past = csr.indptr[i + 1];
     if (past - first == 1) {
+      ask_for_written(y, i, channels);
       scaled_avx2(x + csr.indices[first] * channels, entry(first), channels, y + i * channels);
       continue;
     }
