@@ -93,6 +93,24 @@ def test_features_give_the_same_bits(symmetric, c_intra, c_inter, threshold):
     assert_same(*results)
 
 
+@pytest.mark.parametrize("ratio", [3.0, 300.0, 3e7])
+def test_queries_and_keys_that_vary_along_different_directions(ratio):
+    rng = np.random.default_rng(5)
+    directions = np.linalg.qr(rng.standard_normal((255, 20)))[0].T
+    factors = ratio ** np.linspace(-0.5, 0.5, 20)
+
+    def rows(factors):
+        few = (
+            rng.standard_normal((9, 20))[rng.integers(0, 9, NODES)] + 0.3 * rng.standard_normal((NODES, 20))
+        ) * factors
+        few = few @ directions + 1e-3 * rng.standard_normal((NODES, 255))
+        return torch.from_numpy((few / np.linalg.norm(few, axis=1, keepdims=True)).astype(np.float32))
+
+    query, key = rows(factors), rows(1 / factors)
+    for counts in ((5, 15), (0, 200)):
+        assert_same(*with_and_without(query, key, ptr(*SIZES), *counts, 0.0, symmetric=False))
+
+
 @pytest.mark.parametrize("apart", [1e-7, 1e-6, 1e-5, 1e-3])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_rows_that_differ_by_rounding_only_keep_their_order(apart, symmetric):
