@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cpu/directions.h"
-#include "cpu/parallel.h"
+#include "cpu/squares.h"
 
 namespace sg {
 
@@ -56,18 +56,6 @@ class BoundRows {
 
  private:
   static constexpr int64_t kCoordinates = kFine.coordinates;
-
-  static double squares(const float* row, int64_t count) {
-    double sum[4] = {};
-    int64_t k = 0;
-    for (; k + 4 <= count; k += 4) {
-      for (int64_t lane = 0; lane < 4; ++lane) {
-        sum[lane] += static_cast<double>(row[k + lane]) * static_cast<double>(row[k + lane]);
-      }
-    }
-    for (; k < count; ++k) sum[0] += static_cast<double>(row[k]) * static_cast<double>(row[k]);
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-  }
 
   static bool bounded(double square) {
     return square >= kShortestRow * kShortestRow && square <= kLongestRow * kLongestRow;

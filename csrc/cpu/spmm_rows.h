@@ -34,7 +34,8 @@ constexpr int64_t kTiledEntries = 32;  // that all tiles of a row take before th
 // Of a part, in entries + rows: of wide ones so few that the parts are many and come out even among the threads.
 inline int64_t least_work(int64_t channels) { return 65536 / std::clamp<int64_t>(channels, 16, 128); }
 
-// Where rows have an entry or none, the time goes into writing y: its lines are asked for so many bytes before.
+// Where rows have two entries at most in the mean, the time goes into writing y: its lines are asked for so many bytes
+// before.
 constexpr int64_t kAheadWritten = 2048;
 
 // Asks for the lines of y that are written later, while row i is.

@@ -9,6 +9,7 @@
 #include "cpu/directions.h"
 #include "cpu/half.h"
 #include "cpu/parallel.h"
+#include "cpu/squares.h"
 #include "cpu/torch_api.h"
 
 namespace sg {
@@ -16,19 +17,6 @@ namespace {
 
 constexpr const char* kOp = "unit_project";
 constexpr int64_t kTaskRows = 192;
-
-// Eight sums side by side, so that the compiler may use vectors without changing the order of additions.
-double squares(const float* row, int64_t depth) {
-  constexpr int64_t kWidth = 8;
-  double sum[kWidth] = {};
-  int64_t k = 0;
-  for (; k + kWidth <= depth; k += kWidth) {
-    for (int64_t l = 0; l < kWidth; ++l) sum[l] += static_cast<double>(row[k + l]) * static_cast<double>(row[k + l]);
-  }
-  double rest = 0;
-  for (; k < depth; ++k) rest += static_cast<double>(row[k]) * static_cast<double>(row[k]);
-  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7])) + rest;
-}
 
 // NaN for a row with NaN or infinity, 0 for one whose length no normal float32 holds.
 float inverse_of(double squares) {
