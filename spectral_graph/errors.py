@@ -24,6 +24,10 @@ class DataError(SpectralGraphError, ValueError):
     """A data set is there but cannot be used: a damaged annotation file, no image at all, ..."""
 
 
+class UnsafePathError(SpectralGraphError, ValueError):
+    """A path in a file from outside is not a plain relative one, or leads out of the folder that it belongs to."""
+
+
 class ImageError(SpectralGraphError, ValueError):
     """One image or label file cannot be read."""
 
