@@ -29,6 +29,8 @@ from spectral_graph.files import disk_full_in_words
 from spectral_graph.validation import validated
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from spectral_graph.grid_map import Grid
 
 FORMAT = 1
@@ -63,7 +65,7 @@ class FeatureStore:
         self.layers: dict[str, int] = self.attributes["layers"]
         # Layers on the run's grid are not listed.
         self._coarse = {name: (h, w) for name, (h, w) in self.attributes.get("coarse", {}).items()}
-        self._maps: dict[str, Any] = {}
+        self._maps: dict[str, csr_array] = {}
         self.tensors: tuple[str, ...] = tuple(self.attributes["tensors"])
         self.final_width: int = self.attributes["final_width"]
 
@@ -163,23 +165,31 @@ class FeatureStore:
 
     def read(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
         """Return (len(slots), nodes, width) float32 of one layer's q, k or v on the run's grid."""
-        values = self.read_own(layer, tensor, slots)
-        if layer not in self._coarse:
+        values, resample = self.read_own(layer, tensor, slots), self.map_to_grid(layer)
+        if resample is None:
             return values
-        if layer not in self._maps:
-            rows, columns = self.attributes["grid"]
-            from spectral_graph.grid_map import grid_map
-
-            self._maps[layer] = grid_map(self._coarse[layer], (rows, columns))
-        return np.stack([self._maps[layer] @ image for image in values]) if len(slots) else values
+        shape = (len(slots), self.nodes, self.layers[layer])
+        return np.stack([resample @ image for image in values]) if len(slots) else np.empty(shape, np.float32)
 
     def read_own(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
         """Return (len(slots), nodes of the layer's own grid, width) float32 of one layer's q, k or v."""
         return self._read(f"layers/{layer}/{tensor}", slots)
 
-    def grid_of(self, layer: str) -> Grid | None:
-        """Return the own grid of a layer; None if it is the run's."""
-        return self._coarse.get(layer)
+    def grid_of(self, layer: str) -> Grid:
+        """Return the own grid (h, w) of a layer."""
+        rows, columns = self.attributes["grid"]
+        return self._coarse.get(layer, (rows, columns))
+
+    def map_to_grid(self, layer: str) -> csr_array | None:
+        """Return the bilinear map (nodes, nodes of the layer's own grid) to the run's grid; None if both are one."""
+        if layer not in self._coarse:
+            return None
+        if layer not in self._maps:
+            from spectral_graph.grid_map import grid_map
+
+            rows, columns = self.attributes["grid"]
+            self._maps[layer] = grid_map(self._coarse[layer], (rows, columns))
+        return self._maps[layer]
 
     def read_final(self, slots: Sequence[int]) -> np.ndarray:
         """Return (len(slots), nodes, width) float32 of the final features."""

@@ -87,22 +87,30 @@ class StoreRows:
         layer: name of the layer.
         tensor: q, k or v.
         slots: the images, in the order of the nodes.
+        own_grid: read a layer on its own grid, as float16. False: on the run's grid; a layer of a coarser grid is then
+            resampled bilinearly to float32 rows, the same bits as `FeatureStore.read`.
+
+    Raises:
+        FormatError: the store does not hold the tensor.
     """
 
-    def __init__(self, store: FeatureStore, layer: str, tensor: str, slots: Sequence[int]) -> None:
+    def __init__(
+        self, store: FeatureStore, layer: str, tensor: str, slots: Sequence[int], own_grid: bool = False
+    ) -> None:
         import zarr
 
         self._store, self._layer, self._tensor = store, layer, tensor
         self._slots = np.asarray(slots, np.int64)
+        self._map = None if own_grid else store.map_to_grid(layer)
         try:
             self._array: Any = zarr.open_array(store.path / "layers" / layer / tensor, mode="r")
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise FormatError(
                 f"{store.path} holds no tensor {tensor} of layer {layer} ({error}); recompute with --force extract"
             ) from None
-        self._nodes = int(self._array.shape[1])
+        self._nodes = int(self._array.shape[1]) if self._map is None else int(self._map.shape[0])
         self.shape: tuple[int, int] = (len(self._slots) * self._nodes, int(self._array.shape[2]))
-        self.dtype: np.dtype[Any] = np.dtype(np.float16)
+        self.dtype: np.dtype[Any] = np.dtype(np.float16 if self._map is None else np.float32)
 
     def read(self, which: slice | np.ndarray) -> np.ndarray:
         """Return rows; see `Rows`.
@@ -127,6 +135,13 @@ class StoreRows:
         return out
 
     def _images(self, slots: np.ndarray) -> np.ndarray:
+        found = self._stored(slots)
+        if self._map is None:
+            return found
+        return np.stack([self._map @ image for image in found.astype(np.float32)])
+
+    def _stored(self, slots: np.ndarray) -> np.ndarray:
+        """Return (images, nodes, d) float16 on the layer's own grid."""
         try:
             if np.array_equal(slots, np.arange(slots[0], slots[0] + len(slots))):
                 found = np.asarray(self._array[int(slots[0]) : int(slots[0]) + len(slots)])
@@ -136,7 +151,7 @@ class StoreRows:
             found = None
         if found is None or bool(np.isnan(found[:, 0, 0]).any()):
             # The store's own reader goes image by image and names the one that is damaged or missing.
-            return self._store.read(self._layer, self._tensor, [int(slot) for slot in slots]).astype(np.float16)
+            return self._store.read_own(self._layer, self._tensor, [int(slot) for slot in slots]).astype(np.float16)
         return found
 
 
