@@ -121,6 +121,13 @@ class RunConfig(BaseModel):
     sharpen: float = option(
         "graph", 8.0, "exponent of the affinities; weak edges to unlike images lose their weight", gt=0, le=64
     )
+    coarse_layers: Literal["features", "bilinear", "area"] = option(
+        "graph",
+        "features",
+        "layers of coarser grids (UNets): features: their q, k, v are resampled to the finest grid; bilinear, area: "
+        "their graphs have their own nodes, and the eigenvectors are resampled to them (g of Eqn. 3 as in the paper's "
+        "text; as in its script)",
+    )
     centre: bool = option("graph", True, "subtract the data set's mean q, k, v before normalising")
     hubs: Literal["none", "mutual", "cap", "csls", "sinkhorn"] = option(
         "graph",
@@ -219,6 +226,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "c_intra": 10,
         "c_inter": 10,
         "sharpen": 1.0,
+        "coarse_layers": "bilinear",
         "centre": False,
         "solver": "adam",
         "normalisation": "random_walk",
@@ -233,6 +241,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "c_intra": 50,
         "c_inter": 50,
         "sharpen": 1.0,
+        "coarse_layers": "area",
         "centre": False,
         "solver": "adam",
         "normalisation": "random_walk",

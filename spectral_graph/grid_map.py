@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,40 @@ def grid_map(source: Grid, target: Grid, mode: Mode = "bilinear") -> sparse.csr_
         (product.data.astype(np.float32), product.indices.astype(np.int32), product.indptr.astype(np.int32)),
         shape=product.shape,
     )
+
+
+def scaled_grid_map(bank: Grid, grid: Grid, mode: Mode = "bilinear") -> sparse.csr_array | None:
+    """Return g from the grid of X to the grid of a layer, (n, N) float64; None where both are one grid.
+
+    It is scaled by sqrt(N / n), so that a smooth column of length 1 keeps about that length and u^T D^-1 A u of every
+    graph can come as near to 1 as Eqn. 4 wants it, however coarse the layer.
+
+    Args:
+        bank: (h, w) of X.
+        grid: (h, w) of the layer.
+        mode: see `grid_map`.
+    """
+    if bank == grid:
+        return None
+    ratio = math.sqrt(bank[0] * bank[1] / (grid[0] * grid[1]))
+    return sparse.csr_array(grid_map(bank, grid, mode).astype(np.float64) * ratio)
+
+
+def map_of_nodes(g: sparse.csr_array, nodes: np.ndarray) -> sparse.csr_array:
+    """Return the rows of kron(I, g) that belong to some nodes of a layer.
+
+    Args:
+        g: (n, N) map of one image, from `grid_map` or `scaled_grid_map`.
+        nodes: (m,) node numbers of the layer over all images: node c of image i is i * n + c.
+
+    Returns:
+        (m, images * N), where the last image is that of the largest node; dtype of `g`, rows sorted.
+    """
+    image, cell = np.divmod(np.asarray(nodes, np.int64), g.shape[0])
+    rows = g[cell]
+    images = int(image.max(initial=-1)) + 1
+    columns = rows.indices + np.repeat(image * g.shape[1], np.diff(rows.indptr))
+    return sparse.csr_array((rows.data, columns, rows.indptr), shape=(len(image), images * g.shape[1]))
 
 
 def _bilinear(source: int, target: int) -> sparse.csr_array:

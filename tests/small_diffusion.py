@@ -90,6 +90,48 @@ def save_stable_diffusion(folder: Path, seed: int = 0, **options: Any) -> Path:
     return folder
 
 
+def save_dit(folder: Path, seed: int = 0) -> Path:
+    """Save a class-conditional DiT's pipeline."""
+    from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+
+    torch.manual_seed(seed)
+    transformer = DiTTransformer2DModel(
+        num_attention_heads=4, attention_head_dim=8, num_layers=3, sample_size=32, norm_num_groups=4
+    ).eval()
+    DiTPipeline(transformer=transformer, vae=vae(), scheduler=DDIMScheduler()).save_pretrained(folder)
+    return folder
+
+
+def save_stable_diffusion_3(folder: Path, seed: int = 0) -> Path:
+    """Save Stable Diffusion 3's pipeline, whose third text encoder is optional, without it."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+
+    torch.manual_seed(seed)
+    transformer = SD3Transformer2DModel(
+        sample_size=32,
+        num_layers=3,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=2 * WIDTH,
+        caption_projection_dim=32,
+        pooled_projection_dim=2 * WIDTH,
+        pos_embed_max_size=64,
+    ).eval()
+    words = tokenizer(folder.parent / "words3")
+    StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=vae(16, shift_factor=0.06),
+        text_encoder=text_encoder(projection=True, layers=3),
+        tokenizer=words,
+        text_encoder_2=text_encoder(projection=True, layers=3),
+        tokenizer_2=words,
+        text_encoder_3=None,
+        tokenizer_3=None,
+    ).save_pretrained(folder)
+    return folder
+
+
 def outputs_of(modules: dict[str, torch.nn.Module]) -> tuple[dict[str, Any], list[Any]]:
     """Watch what modules take and return; the second value holds the hooks."""
     seen: dict[str, Any] = {}

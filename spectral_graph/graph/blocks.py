@@ -25,6 +25,7 @@ import zarr
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
 from spectral_graph.graph.block_files import read_block_files, write_block_files, write_group
+from spectral_graph.graph.layer_grids import layer_nodes
 
 FORMAT = 1
 CHUNK = 1 << 20
@@ -199,12 +200,12 @@ class GraphStore:
         return rows
 
     def read_degrees(self, layer: str) -> np.ndarray:
-        """Return the degrees (nodes,) float32 of one layer of scope `dataset`, where each node is in one block.
+        """Return the degrees (nodes of the layer,) float32 of scope `dataset`, where each node is in one block.
 
         Raises:
             FormatError: a block is damaged; the message names it.
         """
-        degrees = np.zeros(int(self.attributes["nodes"]), np.float32)
+        degrees = np.zeros(layer_nodes(self.attributes, layer), np.float32)
         for name in self.names(f"blocks/{layer}"):
             with self._damage_in_words(name):
                 group = zarr.open_group(self.path / name, mode="r")

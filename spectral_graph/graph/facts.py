@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from spectral_graph.graph.blocks import Block
+from spectral_graph.grid_map import map_of_nodes
 
 QUANTILES = (0.5, 0.9, 0.99)
 
@@ -44,8 +45,14 @@ class GraphFacts:
         self._touched[block.rows[np.diff(block.indptr) > 0]] = True
         self._join_block(block)
 
-    def include(self, other: GraphFacts) -> None:
-        """Count all blocks that `other`, facts over the same nodes, has counted."""
+    def include(self, other: GraphFacts, g: csr_array | None = None) -> None:
+        """Count all blocks that `other` has counted.
+
+        Args:
+            other: facts over the same nodes, or over those of a layer with a grid of its own.
+            g: (nodes of the layer, nodes of the run) of one image, where `other` is about such a layer. A node of the
+                run then has the edges of the layer's nodes that g takes it to.
+        """
         self.blocks += other.blocks
         self.edges += other.edges
         self.weight += other.weight
@@ -53,8 +60,16 @@ class GraphFacts:
         self.short_rows += other.short_rows
         self.recall = min(self.recall, other.recall)
         self._chosen = _sum(self._chosen, other._chosen)
-        self._touched |= other._touched
-        self._join(np.arange(self.nodes), other._component)
+        if g is None:
+            self._touched |= other._touched
+            self._join(np.arange(self.nodes), other._component)
+            return
+        reach = map_of_nodes(g, np.arange(other.nodes))
+        first = reach.indices[reach.indptr[:-1]]  # the first of the run's nodes that are taken to each layer's node
+        self._join(first, first[other._component])
+        kept = np.repeat(other._touched, np.diff(reach.indptr))
+        self._touched[reach.indices[kept]] = True
+        self._join(np.repeat(first, np.diff(reach.indptr))[kept], reach.indices[kept])
 
     def _join_block(self, block: Block) -> None:
         columns, counts, starts = block.column_ids, np.diff(block.indptr), block.indptr[:-1]

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
 
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.graph.layer_grids import layer_map, run_nodes, to_run_nodes
 
 Normalisation = Literal["symmetric", "random_walk"]
 
@@ -53,30 +54,44 @@ def normalise(block: Block, normalisation: Normalisation, column_degree: np.ndar
 
 
 def merge_layers(
-    blocks: Sequence[Block], normalisation: Normalisation, degrees: Sequence[np.ndarray] | None = None
+    blocks: Sequence[Block],
+    normalisation: Normalisation,
+    degrees: Sequence[np.ndarray] | None = None,
+    maps: Sequence[csr_array | None] | None = None,
+    nodes: int | None = None,
 ) -> Block:
-    """Return the mean over layers of the normalised graphs of one mini-batch, or of one range of rows.
+    """Return the mean over layers of the normalised graphs S of one mini-batch, or of one range of rows.
+
+    Of a layer with a grid of its own it is g^T S g that enters the mean (Eqn. 3).
 
     Args:
-        blocks: one block a layer, all over the same rows.
+        blocks: one block a layer, all over the same images.
         normalisation: see `normalise`.
         degrees: of blocks with columns of their own, the degrees (nodes,) of all nodes, one array a layer.
+        maps: g of each layer, None where it has the run's nodes; None if all have.
+        nodes: of the run; the columns of the result where the blocks have columns of their own. By default those of
+            the first layer.
     """
-    first = blocks[0]
-    n = len(first.rows)
-    width = n if degrees is None else len(degrees[0])
-    total = csr_matrix((n, width))
-    for layer, block in enumerate(blocks):
-        indices, column_degree = block.indices, None
-        if degrees is not None:
-            columns = block.column_ids
-            indices, column_degree = columns.astype(np.int32)[block.indices], degrees[layer][columns]
+    maps = maps or [None] * len(blocks)
+    rows = run_nodes(blocks[0].rows, maps[0])
+    width = len(rows) if degrees is None else nodes or len(degrees[0])
+    total = csr_matrix((len(rows), width))
+    for layer, (block, g) in enumerate(zip(blocks, maps, strict=True)):
+        column_degree = None if degrees is None else degrees[layer][block.column_ids]
         values = normalise(block, normalisation, column_degree)
-        total = total + csr_matrix((values, indices, block.indptr), shape=(n, width))
+        if g is not None:
+            # The columns of a mini-batch are counted inside it, like its rows.
+            columns = np.arange(len(block.rows)) if degrees is None else block.column_ids
+            part = to_run_nodes(csr_matrix((values, block.indices, block.indptr), shape=block.shape), columns, g)
+            part.resize(total.shape)
+        else:
+            indices = block.indices if degrees is None else block.column_ids.astype(np.int32)[block.indices]
+            part = csr_matrix((values, indices, block.indptr), shape=total.shape)
+        total = total + part
     total.sort_indices()
     places = (None, total.indices) if degrees is None else local_columns(total.indices, width)
     return Block(
-        rows=first.rows,
+        rows=rows,
         indptr=total.indptr.astype(np.int64),
         indices=places[1].astype(np.int32, copy=False),
         values=(total.data / len(blocks)).astype(np.float32),
@@ -103,10 +118,13 @@ def write_merged(
     # Rows of scope dataset have columns in other blocks.
     wide = store.read(f"blocks/{layers[0]}/{ids[0]}").columns is not None
     degrees = [store.read_degrees(layer) for layer in layers] if wide else None
+    maps = [layer_map(store.attributes, layer) for layer in layers]
+
+    nodes = int(store.attributes["nodes"])
 
     def write(name: str) -> str:
         blocks = [store.read(f"blocks/{layer}/{name}") for layer in layers]
-        store.write(f"merged/{normalisation}/{name}", merge_layers(blocks, normalisation, degrees))
+        store.write(f"merged/{normalisation}/{name}", merge_layers(blocks, normalisation, degrees, maps, nodes))
         return name
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

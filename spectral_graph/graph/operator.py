@@ -13,6 +13,7 @@ from spectral_graph.borrow import borrow
 from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
+from spectral_graph.graph.layer_grids import layer_nodes
 from spectral_graph.graph.waves import Extent, Waves, plan_waves
 from spectral_graph.memory import left_bytes, limit_bytes
 from spectral_graph.ops import csr_spmm
@@ -284,9 +285,9 @@ def _product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
 
 
 def affinity_operator(store: GraphStore, layer: str) -> BlockOperator:
-    """Return the raw affinity A of one layer (the mean over rounds) as an operator."""
+    """Return the raw affinity A of one layer (the mean over rounds) as an operator on the nodes of its graph."""
     names = store.names(f"blocks/{layer}")
-    return BlockOperator(store, names, int(store.attributes["nodes"]), int(store.attributes["rounds"]))
+    return BlockOperator(store, names, layer_nodes(store.attributes, layer), int(store.attributes["rounds"]))
 
 
 def merged_operator(store: GraphStore, normalisation: str) -> BlockOperator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,6 +64,11 @@ class Selection:
             raise GraphError(
                 f"c_inter is {self.c_inter}, but the other images of {pool} have {others} nodes; lower --c-inter{cure}"
             )
+
+    def within(self, sizes: np.ndarray) -> Selection:
+        """Return the selection with no more neighbours than there are nodes; `sizes` (images,): nodes of each image."""
+        inside, outside = int(sizes.max()) - 1, int(sizes.sum() - sizes.max())
+        return replace(self, c_intra=min(self.c_intra, inside), c_inter=min(self.c_inter, outside))
 
     def scales(self, lists: Lists, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the csls scales of the rows of `lists`, inside and outside the own image, (n,) float64 each."""

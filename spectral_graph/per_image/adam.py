@@ -22,9 +22,9 @@ from torch import Tensor
 
 from spectral_graph.errors import SolverError
 from spectral_graph.features.model import Extraction, LayerInfo
-from spectral_graph.grid_map import Grid
+from spectral_graph.grid_map import Grid, scaled_grid_map
 from spectral_graph.ops import adam_rows_
-from spectral_graph.per_image.operator import Normalisation, head_graph, heads_of, scaled_grid_map
+from spectral_graph.per_image.operator import Normalisation, head_graph, heads_of
 from spectral_graph.solve.streaming import normal_rows
 
 _STREAM = 5

@@ -14,29 +14,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from spectral_graph.errors import FeatureError, GraphError
 from spectral_graph.features.model import Extraction, LayerInfo
-from spectral_graph.grid_map import Grid, grid_map
+from spectral_graph.grid_map import Grid, scaled_grid_map
 
 Normalisation = Literal["symmetric", "random_walk"]
 
 _ROWS = 256
 """Rows of a head's attention that are computed at a time: they stay in the cache from the product to the softmax."""
-
-
-def scaled_grid_map(bank: Grid, grid: Grid) -> sparse.csr_array | None:
-    """Return g from the photo's grid to a layer's, (n, N) float64, bilinear; None where both are one grid.
-
-    It is scaled by sqrt(N / n), so that a smooth column of length 1 keeps about that length and every graph's
-    u^T D^-1 A u can come as near to 1 as Eqn. 4 wants it, however coarse the layer.
-    """
-    if bank == grid:
-        return None
-    ratio = math.sqrt(bank[0] * bank[1] / (grid[0] * grid[1]))
-    return sparse.csr_array(grid_map(bank, grid).astype(np.float64) * ratio)
 
 
 def heads_of(extraction: Extraction, row: int, layers: Sequence[LayerInfo]) -> Iterator[tuple[Grid, Tensor, Tensor]]:

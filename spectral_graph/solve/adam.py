@@ -8,7 +8,7 @@ because a step moves only the images of one mini-batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,12 @@ import torch
 from spectral_graph.bank import Bank
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.blocks import Block, GraphStore
+from spectral_graph.graph.layer_grids import run_nodes
 from spectral_graph.ops import adam_rows_
 from spectral_graph.solve.ema import advance
 from spectral_graph.solve.objective import LayerGraph, Objective, loss_and_gradient
 from spectral_graph.solve.released import probabilities, released_graph, released_loss_and_gradient
+from spectral_graph.solve.resample import LayerMaps
 from spectral_graph.solve.streaming import normal_rows
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -125,6 +127,7 @@ def adam(
     done: int = state.notes["visits"]
     history: list[dict[str, float]] = list(state.notes["history"])
     names = [f"blocks/{layer}/{{}}" for layer in layers]
+    maps = LayerMaps(store.attributes, layers)
     saved = time.monotonic()
     drafted = False
     members: dict[int, np.ndarray] = {}
@@ -133,10 +136,12 @@ def adam(
             state.revise()
             drafted = True
         blocks = [store.read(name.format(batches[order[visit]])) for name in names]
-        members[order[visit]] = blocks[0].rows[:: state.nodes_per_image] // state.nodes_per_image
+        by_layer = dict(zip(layers, blocks, strict=True))
+        members[order[visit]] = images = _images_of(by_layer, maps, state.nodes_per_image)
         if visit + 1 < settings.visits and order[visit + 1] in members:
             state.prefetch(members[order[visit + 1]])
-        objective = _visit(blocks, state, settings, visit)
+        graphs = _graphs(by_layer, maps, settings, len(images), state.nodes_per_image)
+        objective = _visit(graphs, images, state, settings, visit)
         at = settings.steps_after(visit + 1)
         history.append({"step": at, **asdict(objective)})
         on_visit(at, objective)
@@ -145,12 +150,26 @@ def adam(
             saved, drafted = time.monotonic(), False
 
 
-def _visit(blocks: Sequence[Block], state: Bank, settings: AdamSettings, visit: int) -> Objective:
+def _graphs(
+    blocks: Mapping[str, Block], maps: LayerMaps, settings: AdamSettings, images: int, nodes_per_image: int
+) -> list[LayerGraph]:
+    """Return the graphs of a mini-batch, whose blocks are given by layer."""
+    graphs = []
+    for layer, block in blocks.items():
+        resample = maps.batch_map(layer, images)
+        if settings.objective == "paper":
+            graphs.append(LayerGraph.of(block, resample=resample))
+        else:
+            g = maps.image_map(layer)
+            graphs.append(released_graph(block, nodes_per_image if g is None else g.shape[0], resample))
+    return graphs
+
+
+def _visit(
+    graphs: Sequence[LayerGraph], images: np.ndarray, state: Bank, settings: AdamSettings, visit: int
+) -> Objective:
     """Take the inner steps on one mini-batch and write its rows back."""
-    images = _images_of(blocks, state.nodes_per_image)
-    paper = settings.objective == "paper"
-    evaluate = loss_and_gradient if paper else released_loss_and_gradient
-    graphs = [LayerGraph.of(block) if paper else released_graph(block, state.nodes_per_image) for block in blocks]
+    evaluate = loss_and_gradient if settings.objective == "paper" else released_loss_and_gradient
     values = {name: state.read(images, name=name) for name in state.names}
     before = values["X"].copy() if settings.ema else values["X"]
     x, m, v = (torch.from_numpy(values[name]) for name in ("X", "m", "v"))
@@ -175,21 +194,23 @@ def _visit(blocks: Sequence[Block], state: Bank, settings: AdamSettings, visit: 
     return objective
 
 
-def _images_of(blocks: Sequence[Block], nodes_per_image: int) -> np.ndarray:
+def _images_of(blocks: Mapping[str, Block], maps: LayerMaps, nodes_per_image: int) -> np.ndarray:
     """Return the images of a mini-batch, ascending."""
-    if any(block.columns is not None for block in blocks):
+    if any(block.columns is not None for block in blocks.values()):
         raise SolverError(
             "adam: Eqn. 4 is taken over mini-batches, but this graph spans the data set; build it with --scope batch, "
             "or use --solver chebyshev"
         )
-    rows = blocks[0].rows
-    images = rows[::nodes_per_image] // nodes_per_image
-    whole = (images[:, None] * nodes_per_image + np.arange(nodes_per_image)).reshape(-1)
-    for block in blocks:
-        if not np.array_equal(block.rows, whole):
+    images = np.empty(0, np.int64)
+    for number, (layer, block) in enumerate(blocks.items()):
+        rows = run_nodes(block.rows, maps.image_map(layer))
+        if number == 0:
+            images = rows[::nodes_per_image] // nodes_per_image
+        whole = (images[:, None] * nodes_per_image + np.arange(nodes_per_image)).reshape(-1)
+        if not np.array_equal(rows, whole):
             raise SolverError(
-                f"adam: a graph block has {len(block.rows)} nodes, but its images have {len(whole)} in the bank: the "
-                "layers lie on different grids; use --layers of one grid, or --solver chebyshev"
+                f"adam: the graph block of layer {layer} has {len(block.rows)} nodes, which are not those of the "
+                f"{len(images)} images of the mini-batch; recompute with --force graph"
             )
     return images
 

@@ -76,11 +76,11 @@ def build_batch_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStore:
 
 
 def _build_block(job: GraphJob, layer: str, images: np.ndarray) -> Block:
-    nodes = job.table.nodes_per_image
+    nodes = job.nodes_per_image(layer)
     graph = build_affinity(
         *job.queries_and_keys(layer, images.tolist()),
-        torch.from_numpy(job.image_ptr(len(images))),
-        job.selection,
+        torch.from_numpy(job.image_ptr(layer, len(images))),
+        job.selection_for(layer, len(images)),
         *job.means(layer),
     )
     return Block(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import InterLists, LayerBuilder, plan_blocks
@@ -32,10 +34,12 @@ def build_dataset_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStor
     """
     store = job.create(rounds=1)
     work = store.path / WORK
-    image_ptr = job.image_ptr(len(job.table.images))
-    bounds = plan_blocks(image_ptr, job.config.block)
+    images = len(job.table.images)
+    # Blocks of all layers hold the same images, also where a layer has fewer nodes.
+    bounds = plan_blocks(np.arange(images + 1) * job.table.nodes_per_image, job.config.block)
     for layer in (layer for number, layer in enumerate(job.table.layers) if mine(number)):
-        builder = LayerBuilder(store, layer, image_ptr, bounds, job.selection, job.same, work / layer / "lists")
+        image_ptr, selection = job.image_ptr(layer, images), job.selection_for(layer, images)
+        builder = LayerBuilder(store, layer, image_ptr, bounds, selection, job.same, work / layer / "lists")
         missing = builder.missing()
         blocks = len(bounds) - 1
         for index in sorted(set(range(blocks)) - set(missing)):
@@ -56,10 +60,12 @@ def build_dataset_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStor
 def _layer_lists(job: GraphJob, layer: str) -> LayerLists:
     tensors = job.tensors[:1] if job.same else job.tensors
     # What is small enough is read once, for neighbours inside and outside the image.
-    sides = [hold(StoreRows(job.features, layer, tensor, job.table.slots), HELD_BYTES) for tensor in tensors]
+    own, slots = job.on_own_grid(layer), job.table.slots
+    sides = [hold(StoreRows(job.features, layer, tensor, slots, own_grid=own), HELD_BYTES) for tensor in tensors]
     query_mean, key_mean = (None if mean is None else mean.numpy() for mean in job.means(layer))
-    image_ptr = job.image_ptr(len(job.table.images))
-    return LayerLists(sides[0], None if job.same else sides[1], (query_mean, key_mean), image_ptr, job.selection)
+    images = len(job.table.images)
+    image_ptr, selection = job.image_ptr(layer, images), job.selection_for(layer, images)
+    return LayerLists(sides[0], None if job.same else sides[1], (query_mean, key_mean), image_ptr, selection)
 
 
 def _search(job: GraphJob, layer: str, lists: LayerLists, work: Path) -> tuple[InterLists | None, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from spectral_graph.files import remove
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.facts import GraphFacts
+from spectral_graph.graph.layer_grids import coarse_attribute, layer_map
 from spectral_graph.graph.selection import Selection
 from spectral_graph.stages.context import Context, ImageTable
 
@@ -60,6 +62,27 @@ class GraphJob:
         c = self.config
         return Selection(c.c_intra, c.c_inter, c.threshold, c.sharpen, c.hubs, c.hub_cap)
 
+    @property
+    def _coarse(self) -> dict[str, Any]:
+        layers = self.table.layers
+        grids = {layer: self.features.grid_of(layer) for layer in layers}
+        return coarse_attribute(self.config.coarse_layers, grids, layers, self.table.grid)
+
+    def on_own_grid(self, layer: str) -> bool:
+        """Tell whether the graph of a layer has the nodes of the layer's own, coarser grid."""
+        return self.config.coarse_layers != "features" and self.features.grid_of(layer) != self.table.grid
+
+    def nodes_per_image(self, layer: str) -> int:
+        """Return the nodes of an image in the graph of a layer."""
+        h, w = self.features.grid_of(layer) if self.on_own_grid(layer) else self.table.grid
+        return h * w
+
+    def selection_for(self, layer: str, images: int) -> Selection:
+        """Return how neighbours are chosen among so many images; a coarse grid may have fewer nodes than are wanted."""
+        if not self.on_own_grid(layer):
+            return self.selection
+        return self.selection.within(np.full(images, self.nodes_per_image(layer)))
+
     def create(self, rounds: int) -> GraphStore:
         """Open the store of the graph for writing; each node is in the rows of `rounds` blocks of a layer.
 
@@ -78,6 +101,7 @@ class GraphJob:
             "layers": list(self.table.layers),
             "rounds": rounds,
             "centred": self.config.centre,
+            **self._coarse,
             **{name: getattr(self.config, name) for name in names},
         }
         store = GraphStore.create(path, attributes)
@@ -88,7 +112,8 @@ class GraphJob:
 
     def rows(self, layer: str, tensor: str, images: Sequence[int]) -> torch.Tensor:
         """Return the vectors of the nodes of some images, (nodes, width) float32."""
-        values = self.features.read(layer, tensor, [self.table.images[image].slot for image in images])
+        read = self.features.read_own if self.on_own_grid(layer) else self.features.read
+        values = read(layer, tensor, [self.table.images[image].slot for image in images])
         return torch.from_numpy(values.reshape(-1, values.shape[2]))
 
     def queries_and_keys(self, layer: str, images: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -107,19 +132,20 @@ class GraphJob:
         query, key = self.tensors
         return self._means[layer, query], self._means[layer, key]
 
-    def image_ptr(self, images: int) -> np.ndarray:
-        """Return where the nodes of each of so many images begin, and where the last ones end, (images + 1,) int64."""
-        return np.arange(images + 1) * self.table.nodes_per_image
+    def image_ptr(self, layer: str, images: int) -> np.ndarray:
+        """Return the first node of each image in the graph of a layer, and the end of the last, (images + 1,) int64."""
+        return np.arange(images + 1) * self.nodes_per_image(layer)
 
     def count(self, layer: str, block: Block) -> None:
         """Count a block in the facts of its layer."""
-        self._facts.setdefault(layer, GraphFacts(self.table.nodes)).add(block)
+        nodes = len(self.table.images) * self.nodes_per_image(layer)
+        self._facts.setdefault(layer, GraphFacts(nodes)).add(block)
 
     def finish(self, store: GraphStore) -> None:
         """Note the facts of each layer, and of all layers together, in the store of a graph that is built."""
         remove(store.path / WORK)
         everything = GraphFacts(self.table.nodes)
         for layer in self.table.layers:
-            everything.include(self._facts[layer])
+            everything.include(self._facts[layer], layer_map(store.attributes, layer))
         by_layer = {layer: self._facts[layer].summary() for layer in self.table.layers}
         store.set_attributes(facts={"layers": by_layer, "all": everything.summary()})

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import networkx
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from scipy.sparse import random as sparse_random
 
 from spectral_graph.graph.blocks import Block, local_columns
 from spectral_graph.graph.facts import GraphFacts
+from spectral_graph.grid_map import grid_map
 
 
 def symmetric(n, edges):
@@ -24,6 +27,29 @@ def block(rows, matrix, in_degree, columns=None, **facts):
     values = matrix.data.astype(np.float32)
     facts = {"short_rows": 1, "recall": 1.0, **facts}
     return Block(rows, matrix.indptr.astype(np.int64), matrix.indices, values, None, facts, columns, in_degree)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 4), st.sampled_from([((4, 4), (2, 2)), ((6, 4), (3, 3)), ((3, 5), (1, 2))]), st.integers(0, 1000))
+@pytest.mark.parametrize("mode", ["bilinear", "area"])
+def test_a_coarse_layer_joins_the_nodes_that_g_takes_to_it(mode, images, grids, seed):
+    generator = np.random.default_rng(seed)
+    g = grid_map(*grids, mode)
+    coarse, nodes = g.shape[0], images * g.shape[1]
+    edges = generator.integers(0, images * coarse, (generator.integers(0, 2 * images), 2))
+    edges = edges[edges[:, 0] != edges[:, 1]]
+    matrix = symmetric(images * coarse, edges)
+    layer, everything, union = GraphFacts(images * coarse), GraphFacts(nodes), networkx.Graph()
+    layer.add(block(np.arange(images * coarse), matrix, np.zeros(images * coarse, np.int32)))
+    everything.include(layer, g)
+    union.add_nodes_from(range(nodes))
+    dense = np.kron(np.eye(images), g.toarray()) > 0
+    for a, b in edges:
+        reached = np.flatnonzero(dense[a] | dense[b])
+        union.add_edges_from(pairwise(reached))
+    found = everything.summary()
+    assert found["components"] == networkx.number_connected_components(union)
+    assert found["isolated_nodes"] == len(list(networkx.isolates(union)))
 
 
 @settings(max_examples=40, deadline=None)

@@ -225,7 +225,7 @@ def test_bad_requests_are_worded(graph, tmp_path):
     half = csr_matrix((block.values, block.indices, block.indptr), shape=(20, 20))[:10, :10]
     parts = (half.indptr.astype(np.int64), half.indices, half.data)
     store.write("blocks/b/000001", Block(block.rows[:10], *parts, np.asarray(half.sum(axis=1)).ravel(), {}))
-    with pytest.raises(SolverError, match=r"10 nodes, but its images have 20 in the bank: .* different grids"):
+    with pytest.raises(SolverError, match=r"layer b has 10 nodes.* 4 images"):
         run(store, tmp_path / "w2")
     columns = np.arange(30)
     everywhere = Block(block.rows, block.indptr, block.indices, block.values, block.degree, {}, columns)
