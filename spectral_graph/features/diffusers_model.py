@@ -87,7 +87,9 @@ def load_diffusers(
 
 def _read(diffusers: Any, transformers: Any, folder: Path, index: dict[str, Any], name: str, dtype: torch.dtype) -> Any:
     """Read the pipeline without the parts that features do not need."""
-    left_out: dict[str, Any] = {part: None for part in _UNUSED if part in index}
+    # A pipeline that was saved without a part (Stable Diffusion 3 without its third encoder) says so by nulls.
+    absent = [part for part, entry in index.items() if entry == [None, None]]
+    left_out: dict[str, Any] = {part: None for part in (*_UNUSED, *absent) if part in index}
     if "requires_safety_checker" in index:
         left_out["requires_safety_checker"] = False
     try:

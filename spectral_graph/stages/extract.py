@@ -33,6 +33,7 @@ from spectral_graph.features.store import FeatureStore
 from spectral_graph.files import disk_full_in_words, remove, require_space
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.stages.context import Context, ImageTable, KeptImage
+from spectral_graph.stages.feasible import require_feasible
 
 Outcome = dict[str, Any]
 Loaded = list[Prepared | ImageError]
@@ -62,12 +63,15 @@ def extract(context: Context) -> None:
 
     Raises:
         DataError: no image could be read.
+        ConfigError: more eigenvectors or clusters are asked for than the data set has nodes.
+        GraphError: more neighbours are asked for than there are nodes.
         ImageError: an image could not be read, and `bad_images` is "refuse".
     """
     config, run = context.config, context.run.path
     preprocess = Preprocess(config.preprocess, parse_size(config.size), config.resample)
     target = preprocess.target_size()
     plan = _plan(config, target)
+    require_feasible(context, plan.grid)
     store, outcomes = _open(context, plan)
     log = run / LOGS / f"{context.world.rank}.jsonl"
     groups = _groups(len(context.dataset.records), _batch(context, plan))
