@@ -6,12 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from spectral_graph.data.coco_json import LabelMap, Panoptic, read_panoptic
 from spectral_graph.data.dataset import Dataset, ImageRecord
-from spectral_graph.data.images import decoding
-from spectral_graph.data.label_map import look_up
+from spectral_graph.data.label_map import look_up, open_label
 from spectral_graph.data.labels import LabelSet
 from spectral_graph.data.layout import choose_split, first_folder
 from spectral_graph.data.listed_files import MAP_SUFFIXES, PHOTO_SUFFIXES, ListedFiles, without_suffix
@@ -90,7 +88,7 @@ class CocoPanoptic(Dataset):
         """
         if record.label is None:
             return None
-        with decoding(record.label), Image.open(record.label) as image:
+        with open_label(record.label) as image:
             if image.mode != "RGB":
                 raise ImageError(
                     f"{record.label}: a panoptic label map is an RGB image, this one is of mode {image.mode}; "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from spectral_graph.data.images import decoding
 from spectral_graph.data.labels import UNKNOWN
@@ -30,7 +33,7 @@ def read_index_map(path: Path) -> np.ndarray:
     Raises:
         ImageError: the file is missing, damaged, a colour image, or of a kind that does not keep class numbers.
     """
-    with decoding(path), Image.open(path) as image:
+    with open_label(path) as image:
         _require_class_numbers(image, path)
         # The tiles are gone once the pixels are loaded.
         scale = _GREY_SCALE.get(_packing(image), 1)
@@ -40,7 +43,21 @@ def read_index_map(path: Path) -> np.ndarray:
         return values.astype(np.int32) // scale
 
 
-def _require_class_numbers(image: Image.Image, path: Path) -> None:
+@contextmanager
+def open_label(path: Path) -> Iterator[ImageFile]:
+    """Open the file of a label map.
+
+    Raises:
+        ImageError: it is missing, damaged, or no regular file (a pipe would be waited for).
+    """
+    with decoding(path):
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{path}: this is no regular file; put the label map there")
+        with Image.open(path) as image:
+            yield image
+
+
+def _require_class_numbers(image: ImageFile, path: Path) -> None:
     if image.format not in _FORMATS:
         raise ImageError(
             f"{path}: this is a {image.format} file, and that format does not keep class numbers; export the label "
@@ -58,7 +75,7 @@ def _require_class_numbers(image: Image.Image, path: Path) -> None:
         raise ImageError(f"{path}: this TIFF stores white as 0, so its values are not class numbers; save it as PNG")
 
 
-def _packing(image: Image.Image) -> str:
+def _packing(image: ImageFile) -> str:
     """Return Pillow's name for how the pixels are packed in the file, e.g. ``L;4``."""
     arguments = image.tile[0][3] if image.tile else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
