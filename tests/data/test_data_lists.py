@@ -78,7 +78,8 @@ def test_photos_of_other_formats_are_found(voc, write_photo, suffix):
 
 
 @pytest.mark.parametrize(
-    "name", ["../private", "/etc/private", "x/../../private", "x//a", "./a", "x\\a", "C:/a", "a\0b", "a\x07b", "n" * 300]
+    "name",
+    ["../private", "/etc/private", "x/../../private", "x//a", "./a", "x\\a", "C:/a", "a\0b", "a\x07b", "n" * 300],
 )
 def test_a_list_cannot_name_a_file_outside_its_folder(voc, write_photo, name):
     write_photo(voc / "private.jpg")
@@ -127,9 +128,9 @@ def test_a_list_that_is_no_text_is_named(voc, kind):
         else:
             content = {"binary": bytes(range(256)), "nul": b"a\0b\n", "utf-8": b"\xc3(", "utf-16": b"\xff\xfea\0b"}
             path.write_bytes(content[kind])
-    with pytest.raises(DataError, match="val.txt"):
+    with pytest.raises(DataError, match=r"val\.txt"):
         open_dataset("voc", voc)
-    with pytest.raises(DataError, match="classes.txt"):
+    with pytest.raises(DataError, match=r"classes\.txt"):
         ImageFolder(voc)
 
 
