@@ -130,7 +130,9 @@ class Judge:
         self._table, self._config = ImageTable.load(run / "images.json"), config
         asked = json.loads((run / "run.json").read_text())["config"]
         root = Path(asked["root"]) if asked["root"] else None
-        self._data = open_dataset(asked["dataset"], root, asked["split"], labels=asked["labels"])
+        self._data = open_dataset(
+            asked["dataset"], root, asked["split"], labels=asked["labels"], ignore=asked.get("ignore", "auto")
+        )
         self._clusters = clusters or len(self._data.classes)
 
     def scores(self, found: Found, weighted: bool, seeds: Sequence[int]) -> dict[str, float]:

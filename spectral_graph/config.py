@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from spectral_graph.allowed import checked
 from spectral_graph.errors import ConfigError
+from spectral_graph.ignored_values import parse_ignore
 from spectral_graph.remote.url import is_url
 
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "report")
@@ -32,6 +33,11 @@ def _device(value: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", value):
         raise ValueError("there is no such device; give cpu, cuda or cuda:N")
     return value
+
+
+def _label_values(value: str) -> str:
+    values = parse_ignore(value)
+    return "auto" if values is None else ",".join(map(str, values)) or "none"
 
 
 Device = Annotated[str, AfterValidator(_device)]
@@ -198,6 +204,12 @@ class RunConfig(BaseModel):
     )
 
     labels: Literal["coarse", "fine"] = option("segment", "coarse", "classes of coco and cocostuff: 27 or all")
+    ignore: Annotated[str, AfterValidator(_label_values)] = option(
+        "segment",
+        "auto",
+        "--dataset folder: label values that count as unlabelled, as 0,255; none; auto: -1, 255 and 65535, but nothing "
+        "in masks of 0 and 255, and no value that classes.txt names",
+    )
 
     gallery: int = option("report", 8, "images shown in the report", ge=0)
 

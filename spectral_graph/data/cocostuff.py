@@ -7,7 +7,8 @@ from pathlib import Path
 from spectral_graph.data.dataset import ImageRecord
 from spectral_graph.data.indexed import IndexedDataset
 from spectral_graph.data.labels import COARSE_CLASSES, COCO_STUFF_CLASSES, LabelSet, coco_stuff_table
-from spectral_graph.data.layout import choose_split, file_names, first_folder, read_list, sub_folders
+from spectral_graph.data.layout import choose_split, first_folder, sub_folders
+from spectral_graph.data.listed_files import MAP_SUFFIXES, PHOTO_SUFFIXES, ListedFiles, listed_records
 
 _CURATED = "Coco164kFull_Stuff_Coarse_7.txt"
 
@@ -27,6 +28,7 @@ class CocoStuff(IndexedDataset):
     Raises:
         MissingDataError: a folder is missing.
         DataError: the curated list is damaged.
+        UnsafePathError: the curated list names a file outside the folders.
     """
 
     name = "cocostuff"
@@ -45,17 +47,15 @@ class CocoStuff(IndexedDataset):
         self.classes = COARSE_CLASSES if labels == "coarse" else COCO_STUFF_CLASSES
         self.table = coco_stuff_table(labels)
 
-        labelled = {Path(name).stem for name in file_names(maps) if name.endswith(".png")}
         curated = root / "curated" / self.split / _CURATED
-        if curated.is_file():
-            ids = sorted(name.removesuffix(".jpg") for name in read_list(curated))
+        if curated.exists():
+            self.records = listed_records(curated, photos, maps)
             self.annotations = (curated,)
-        else:
-            ids = sorted(labelled & {Path(name).stem for name in file_names(photos) if name.endswith(".jpg")})
-            self.notes = (
-                f"curated/{self.split}/{_CURATED} is missing: all {len(ids)} labelled images are used, "
-                "and the scores are not comparable with those of PiCIE and STEGO",
-            )
-        self.records = [
-            ImageRecord(key, photos / f"{key}.jpg", maps / f"{key}.png" if key in labelled else None) for key in ids
-        ]
+            return
+        there = ListedFiles(photos, PHOTO_SUFFIXES).stems()
+        labelled = ListedFiles(maps, MAP_SUFFIXES).stems()
+        self.records = [ImageRecord(key, there[key], label) for key, label in labelled.items() if key in there]
+        self.notes = (
+            f"curated/{self.split}/{_CURATED} is missing: all {len(self.records)} labelled images are used, "
+            "and the scores are not comparable with those of PiCIE and STEGO",
+        )

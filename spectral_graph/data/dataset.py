@@ -39,6 +39,7 @@ class Dataset(ABC):
         records: the images in a fixed order (sorted by id).
         notes: what a reader of the results must know about this data set, one sentence each.
         annotations: files besides the photos and label maps that the labels depend on.
+        unreadable_labels: (id, reason) of the label maps that `inspect_labels` found to be unusable.
     """
 
     name: str
@@ -47,6 +48,30 @@ class Dataset(ABC):
     records: Sequence[ImageRecord]
     notes: tuple[str, ...] = ()
     annotations: tuple[Path, ...] = ()
+    unreadable_labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def photo_files(self) -> list[Path]:
+        """The photos, in the order of the records: what the features depend on."""
+        return [record.image for record in self.records]
+
+    @property
+    def label_files(self) -> list[Path]:
+        """The label maps, in the order of the records, and the annotation files: what classes and scores depend on."""
+        return [*(record.label for record in self.records if record.label is not None), *self.annotations]
+
+    def stays_as_stored(self, record: ImageRecord) -> bool:
+        """Tell whether the photo is not turned upright by its EXIF orientation, as its label map is not."""
+        return True
+
+    def inspect_labels(self) -> None:
+        """Note, before any long work, which photos and label maps are missing.
+
+        Raises:
+            DataError: the label maps cannot be used; see the data sets.
+        """
+        if self.classes and any(record.label is None or _size(record.image) < 0 for record in self.records):
+            self.notes = (*self.notes, counted(self))
 
     def read_image(self, record: ImageRecord) -> Image.Image:
         """Return the photo as an RGB image at its own resolution, in the orientation of its label map.
@@ -79,6 +104,15 @@ class Dataset(ABC):
         for path in self.annotations:
             digest.update(f"{path.name}\0{_size(path)}\n".encode())
         return digest.hexdigest()
+
+
+def counted(dataset: Dataset) -> str:
+    """Return how many photos a data set has, and how many of them have a label map or are missing."""
+    labelled = sum(record.label is not None for record in dataset.records)
+    photos = len(dataset.records)
+    text = f"{dataset.name}: {photos} photos, {labelled} with label maps, {photos - labelled} without"
+    missing = [record.image for record in dataset.records if _size(record.image) < 0]
+    return f"{text}; {len(missing)} photos are missing (the first: {missing[0]})" if missing else text
 
 
 def _size(path: Path | None) -> int:

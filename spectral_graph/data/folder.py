@@ -11,29 +11,30 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spectral_graph.data.dataset import Dataset, ImageRecord
+from spectral_graph.data.class_names import read_class_names
+from spectral_graph.data.dataset import Dataset, ImageRecord, counted
+from spectral_graph.data.folder_labels import pair, refuse_label_maps_among
 from spectral_graph.data.images import read_image
-from spectral_graph.data.label_map import read_index_map, translate
-from spectral_graph.data.labels import IGNORED, UNKNOWN
-from spectral_graph.errors import DataError, ImageError
+from spectral_graph.data.label_map import read_index_map
+from spectral_graph.data.label_values import UNLABELLED, FoundValues, ValueClasses, decide_classes, find_values
+from spectral_graph.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-
-_IGNORED_VALUE = 255
 
 
 class ImageFolder(Dataset):
     """The images of a folder and of the folders in it; hidden files and folders are left out.
 
-    Layout: any; or ``images/`` and ``labels/``, where ``labels/a/b.png`` is the label map of ``images/a/b.jpg``: its
-    values are class numbers, 255 is ignored. ``classes.txt`` names the classes, one a line; without it their names are
-    ``0`` to the largest number in the label maps. A photo without a label map is turned upright by its EXIF
-    orientation; one with a label map stays as stored.
+    Layout: any; or ``images/`` and ``labels/``, where ``labels/a/b.png`` (or .tif, .bmp, or ``labels/a/b.jpg.png``) is
+    the label map of ``images/a/b.jpg``: its values are class numbers. Each value that occurs is a class, named by its
+    number; or ``classes.txt`` names them, one a line, from value 0 on. A photo without a label map is turned upright
+    by its EXIF orientation; one with a label map stays as stored.
 
     The id of an image is its path in the folder without the suffix, or with it where two images differ in it alone.
 
     Args:
         root: the folder.
+        ignore: label values that count as unlabelled, see `decide_classes`.
 
     Raises:
         DataError: classes.txt is damaged.
@@ -42,42 +43,73 @@ class ImageFolder(Dataset):
     name = "folder"
     split = ""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ignore: tuple[int, ...] | None = None) -> None:
         paired = (root / "images").is_dir() and (root / "labels").is_dir()
         photos = root / "images" if paired else root
-        maps = (
-            {path.with_suffix(""): root / "labels" / path for path in _walk(root / "labels", (".png",))}
-            if paired
-            else {}
-        )
-        found = list(_walk(photos, SUFFIXES))
+        found = sorted(_walk(photos, SUFFIXES))
+        self._root, self._ignore, self._photos = root, ignore, found
+        self._pairing = pair(found, _walk(root / "labels", ("",)), root / "labels") if paired else None
+        maps = {} if self._pairing is None else self._pairing.label_of
         times = Counter(path.with_suffix("") for path in found)
         records = []
         for path in found:
-            stem = path.with_suffix("")
-            key = stem if times[stem] == 1 else path
-            records.append(ImageRecord(key.as_posix(), photos / path, maps.get(stem)))
+            key = path.with_suffix("") if times[path.with_suffix("")] == 1 else path
+            label = root / "labels" / maps[path] if path in maps else None
+            records.append(ImageRecord(key.as_posix(), photos / path, label))
         self.records = sorted(records, key=lambda record: record.id)
         names = root / "classes.txt"
-        self._names = _read_names(names) if names.is_file() else None
-        self.annotations = (names,) if names.is_file() else ()
+        self._names = read_class_names(names) if names.exists() else None
+        self.annotations = (names,) if names.exists() else ()
+
+    @cached_property
+    def _values(self) -> ValueClasses:
+        return decide_classes(self._found, self._names, self._ignore)
+
+    @cached_property
+    def _found(self) -> FoundValues:
+        known = None
+        if self._names is not None:
+            known = {*range(len(self._names)), *(UNLABELLED if self._ignore is None else self._ignore)}
+        return find_values(self.records, known)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Names of the classes. Without classes.txt every label map of `records` is read once, one at a time."""
-        if self._names is not None:
-            return self._names
-        largest = -1
-        for record in self.records:
-            if record.label is None:
-                continue
-            try:
-                values = read_index_map(record.label)
-            except ImageError:
-                # Whoever reads this label map meets the same error, and counts it.
-                continue
-            largest = max(largest, int(values.max(where=values != _IGNORED_VALUE, initial=-1)))
-        return tuple(str(value) for value in range(largest + 1))
+        """Names of the classes; () where no record has a label map. Every label map of `records` is read once."""
+        return self._values.names if any(record.label for record in self.records) else self._names or ()
+
+    def inspect_labels(self) -> None:
+        """Read all label maps once, and note what they hold, what is left out and what cannot be used.
+
+        Raises:
+            DataError: no file in labels/ is of a photo, none of the label maps can be used, all of their pixels count
+                as unlabelled, or label maps would be taken for photos.
+        """
+        refuse_label_maps_among(self._photos, self._root if self._pairing is None else self._root / "images")
+        if self._pairing is None:
+            return
+        self._pairing.check(self._photos)
+        self.notes = (counted(self), *self._pairing.notes())
+        labelled = [record for record in self.records if record.label is not None]
+        if not labelled:
+            return
+        self.unreadable_labels = self._found.unusable
+        if len(self.unreadable_labels) == len(labelled):
+            raise DataError(
+                f"{self._pairing.folder}: none of the {len(labelled)} label maps can be used (the first: "
+                f"{self.unreadable_labels[0][1]}); correct them, or name {self._root / 'images'} with --root to work "
+                "without labels"
+            )
+        if not self.classes or set(self._found.values) <= self._values.void:
+            raise DataError(
+                f"{self._pairing.folder}: every pixel of the label maps counts as unlabelled (values found: "
+                f"{', '.join(map(str, sorted(self._found.values)))}); say with --ignore which values are to be ignored"
+            )
+        self.notes += self._values.notes
+        if self.unreadable_labels:
+            self.notes += (
+                f"{len(self.unreadable_labels)} of {len(labelled)} label maps count as missing (the first: "
+                f"{self.unreadable_labels[0][1]})",
+            )
 
     def read_image(self, record: ImageRecord) -> Image.Image:
         """Return the photo as an RGB image at its own resolution, upright if it has no label map.
@@ -85,20 +117,21 @@ class ImageFolder(Dataset):
         Raises:
             ImageError: the file is missing or damaged; the message names it.
         """
-        return read_image(record.image, upright=record.label is None)
+        return read_image(record.image, upright=not self.stays_as_stored(record))
+
+    def stays_as_stored(self, record: ImageRecord) -> bool:
+        """Tell whether the photo has a label map, so that it is not turned upright by its EXIF orientation."""
+        return record.label is not None
 
     def read_label(self, record: ImageRecord) -> np.ndarray | None:
         """Return the label map (H, W) int16 at its own resolution, -1 where ignored; None where there is none.
 
         Raises:
-            ImageError: the file is damaged, or holds a value that classes.txt does not name.
+            ImageError: the file is damaged, or holds a value that is no class.
         """
         if record.label is None:
             return None
-        table = np.arange(max(len(self.classes), _IGNORED_VALUE + 1), dtype=np.int16)
-        table[len(self.classes) :] = UNKNOWN
-        table[_IGNORED_VALUE] = IGNORED
-        return translate(read_index_map(record.label), table, record.label, "the classes of this folder")
+        return self._values.translate(read_index_map(record.label), record.label)
 
 
 def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
@@ -114,15 +147,3 @@ def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
         for name in files:
             if name.lower().endswith(suffixes) and not name.startswith("."):
                 yield (Path(folder) / name).relative_to(root)
-
-
-def _read_names(path: Path) -> tuple[str, ...]:
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: the class names cannot be read ({error}); write one name a line, in UTF-8") from error
-    while names and not names[-1]:
-        names = names[:-1]
-    if not names or not all(names) or len(set(names)) < len(names):
-        raise DataError(f"{path}: the class names must be there, not empty, and different; write one name a line")
-    return names

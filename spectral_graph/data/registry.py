@@ -16,6 +16,7 @@ from spectral_graph.data.labels import LabelSet
 from spectral_graph.data.sample import Sample
 from spectral_graph.data.voc import Voc
 from spectral_graph.errors import ConfigError, DataError, MissingDataError
+from spectral_graph.ignored_values import parse_ignore
 
 DATASETS = ("coco", "cocostuff", "cityscapes", "voc", "camvid", "folder")
 
@@ -34,8 +35,9 @@ def open_dataset(
     split: str | None = None,
     limit: int | None = None,
     labels: LabelSet = "coarse",
+    ignore: str = "auto",
 ) -> Dataset:
-    """Open a data set.
+    """Open a data set. Its notes say what was found and what was left out.
 
     Args:
         name: one of DATASETS.
@@ -44,14 +46,17 @@ def open_dataset(
         split: None for the usual one: val2017 or val.
         limit: use the first so many images, in the order of their ids.
         labels: ``coarse`` or ``fine`` classes of ``coco`` (27, 133) and ``cocostuff`` (27, 182).
+        ignore: label values of ``folder`` that count as unlabelled: ``auto``, ``none``, or numbers divided by commas.
 
     Returns:
         The data set, with at least one image.
 
     Raises:
-        ConfigError: an unknown name, a limit below 1, a split or class table that this data set does not have.
+        ConfigError: an unknown name, a limit below 1, a split, class table or ignored value that this data set does
+            not have.
         MissingDataError: the folder or a part of it is missing.
-        DataError: a file of the data set is damaged, or there is no image.
+        DataError: a file of the data set is damaged, there is no image, or no label map can be used.
+        UnsafePathError: a file of the data set names one outside its folder.
     """
     if name not in DATASETS:
         raise ConfigError(f"data set {name!r} is unknown; use one of {', '.join(DATASETS)}")
@@ -63,14 +68,25 @@ def open_dataset(
     if labels == "fine" and (folder is None or name not in _TWO_TABLES):
         has = "the built-in sample" if folder is None else name
         raise ConfigError(f"{has} has one set of classes; fine labels exist for coco and cocostuff read with --root")
-    dataset = _open(name, folder, split, labels)
+    dataset = _open(name, folder, split, labels, _ignored(name, ignore))
     if not dataset.records:
         raise DataError(_empty(dataset, folder))
     if folder is None and split is None:
         count = len(dataset.records)
         dataset.notes = (f"no --root and no {VARIABLE}: using the built-in sample of {count} COCO photos",)
     dataset.records = dataset.records[:limit]
+    dataset.inspect_labels()
     return dataset
+
+
+def _ignored(name: str, ignore: str) -> tuple[int, ...] | None:
+    try:
+        values = parse_ignore(ignore)
+    except ValueError as error:
+        raise ConfigError(f"--ignore {ignore!a}: {error}") from None
+    if values is not None and name != "folder":
+        raise ConfigError(f"--ignore {ignore}: the label values of {name} are fixed; leave the option out")
+    return values
 
 
 def _locate(name: str, root: Path | None, split: str | None) -> Path | None:
@@ -94,7 +110,9 @@ def _locate(name: str, root: Path | None, split: str | None) -> Path | None:
     raise MissingDataError(f"{what}; name the folder with --root, or its parent with {VARIABLE}")
 
 
-def _open(name: str, folder: Path | None, split: str | None, labels: LabelSet) -> Dataset:
+def _open(
+    name: str, folder: Path | None, split: str | None, labels: LabelSet, ignore: tuple[int, ...] | None
+) -> Dataset:
     if folder is None:
         return Sample()
     if name == "folder":
@@ -102,7 +120,7 @@ def _open(name: str, folder: Path | None, split: str | None, labels: LabelSet) -
             raise ConfigError(
                 f"a folder of images has no split {split!r}; leave --split out, or name the folder itself"
             )
-        return ImageFolder(folder)
+        return ImageFolder(folder, ignore)
     if name in _TWO_TABLES:
         return _TWO_TABLES[name](folder, split, labels)
     return _ONE_TABLE[name](folder, split)

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StrictStr, TypeAdapter
+from typing_extensions import TypedDict
 
 from spectral_graph.data.dataset import ImageRecord
 from spectral_graph.data.indexed import IndexedDataset
 from spectral_graph.data.labels import COARSE_CLASSES, coarse_table
+from spectral_graph.data.layout import refuse_repetition
+from spectral_graph.data.text_file import read_bytes
 from spectral_graph.errors import DataError, MissingDataError
+from spectral_graph.inside import inside
 
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
+
+
+class _Entry(TypedDict):
+    """One photo in sample.json."""
+
+    id: Annotated[StrictStr, Field(min_length=1)]
+    file: StrictStr
+    label: StrictStr
+    licence: StrictStr
+    flickr_url: StrictStr
+
+
+_FORM = TypeAdapter(list[_Entry])
 
 
 class Sample(IndexedDataset):
@@ -24,6 +44,7 @@ class Sample(IndexedDataset):
     Raises:
         MissingDataError: the sample is not part of this installation.
         DataError: sample.json is damaged.
+        UnsafePathError: sample.json names a file outside its folder.
     """
 
     name = "coco"
@@ -33,16 +54,26 @@ class Sample(IndexedDataset):
     def __init__(self, root: Path = SAMPLE_FOLDER) -> None:
         source = root / "sample.json"
         try:
-            entries = json.loads(source.read_bytes())["images"]
-            records = [ImageRecord(e["id"], root / e["file"], root / e["label"]) for e in entries]
-            self._licences = {e["id"]: (e["licence"], e["flickr_url"]) for e in entries}
+            entries = json.loads(read_bytes(source))["images"]
+            _FORM.validate_python(entries)
         except FileNotFoundError as error:
             raise MissingDataError(
                 f"{source} is missing: the built-in sample is not part of this installation; "
                 "install the package again, or name a data set with --root"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{source} is damaged ({error}); install the package again") from error
+        except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            raise DataError(f"{source} is damaged ({why}); install the package again") from error
+        records = [
+            ImageRecord(
+                entry["id"],
+                inside(root, entry["file"], source, follow_links=True),
+                inside(root, entry["label"], source, follow_links=True),
+            )
+            for entry in entries
+        ]
+        refuse_repetition((record.id for record in records), source)
+        self._licences = {entry["id"]: (entry["licence"], entry["flickr_url"]) for entry in entries}
         self.records = sorted(records, key=lambda record: record.id)
         self.annotations = (source,)
         self.table = coarse_table()

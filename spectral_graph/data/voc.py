@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spectral_graph.data.dataset import ImageRecord
 from spectral_graph.data.indexed import IndexedDataset
 from spectral_graph.data.labels import VOC_CLASSES, voc_table
-from spectral_graph.data.layout import choose_split, file_names, first_folder, read_list
+from spectral_graph.data.layout import choose_split, first_folder
+from spectral_graph.data.listed_files import listed_records
 
 
 class Voc(IndexedDataset):
     """PASCAL VOC 2012 (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/).
 
     Layout, in `root`, `root`/VOC2012 or `root`/VOCdevkit/VOC2012: ``JPEGImages/*.jpg``, ``SegmentationClass/*.png``
-    (palette images as published, or grey ones with the same values) and ``ImageSets/Segmentation/<split>.txt``.
+    (palette images as published, or grey ones with the same values) and ``ImageSets/Segmentation/<split>.txt``. Photos
+    and maps are found by their names without the suffix, so other formats than the published ones do too.
 
     Args:
         root: folder of the data set.
@@ -23,6 +24,7 @@ class Voc(IndexedDataset):
     Raises:
         MissingDataError: a folder or the list of the split is missing.
         DataError: the list is damaged.
+        UnsafePathError: the list names a file outside the folders.
     """
 
     name = "voc"
@@ -36,11 +38,7 @@ class Voc(IndexedDataset):
         self.split = choose_split(split, "val", [path.stem for path in lists.glob("*.txt")], str(lists / "<split>.txt"))
         photos = first_folder([root / "JPEGImages"], "the photos", cure)
         maps = first_folder([root / "SegmentationClass"], "the label maps", cure)
-        present = file_names(maps)
         source = lists / f"{self.split}.txt"
         self.table = voc_table()
         self.annotations = (source,)
-        self.records = [
-            ImageRecord(key, photos / f"{key}.jpg", maps / f"{key}.png" if f"{key}.png" in present else None)
-            for key in sorted(read_list(source))
-        ]
+        self.records = listed_records(source, photos, maps)

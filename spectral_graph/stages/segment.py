@@ -5,20 +5,14 @@ from __future__ import annotations
 from spectral_graph.segment.kmeans import assign, fit_kmeans
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, table_of
+from spectral_graph.stages.label_checks import cluster_count
 from spectral_graph.stages.methods import clustered_rows, methods_of
-
-CLUSTERS_WITHOUT_CLASSES = 10
-
-
-def cluster_count(context: Context) -> int:
-    """Return K: the option, else the number of classes, else a fixed number for data without classes."""
-    return context.config.clusters or len(context.dataset.classes) or CLUSTERS_WITHOUT_CLASSES
 
 
 def segment(context: Context) -> None:
     """Write `regions.zarr`."""
     config, table = context.config, table_of(context)
-    k = cluster_count(context)
+    k = cluster_count(config, context.dataset)
     store = RegionStore.create(context.run.path / "regions.zarr", table.grid, config.kmeans_seeds, k)
     methods = methods_of(context)
     total = len(methods) * len(config.kmeans_seeds)

@@ -65,8 +65,8 @@ def test_label_maps(labelled):
     dataset = open_dataset("folder", labelled)
     assert [r.id for r in dataset.records] == ["a", "c", "deep/b"]
     assert [r.label is None for r in dataset.records] == [False, True, False]
-    assert dataset.classes == ("0", "1", "2", "3", "4")
-    np.testing.assert_array_equal(dataset.read_label(dataset.records[0]), [[0, 4, -1], [1, 1, 1]])
+    assert dataset.classes == ("0", "1", "2", "4")
+    np.testing.assert_array_equal(dataset.read_label(dataset.records[0]), [[0, 3, -1], [1, 1, 1]])
     np.testing.assert_array_equal(dataset.read_label(dataset.records[2]), [[2, 2, 2], [-1, -1, -1]])
     assert dataset.read_label(dataset.records[0]).dtype == np.int16
 
@@ -74,7 +74,7 @@ def test_label_maps(labelled):
 def test_a_damaged_label_map_does_not_stop_the_others(labelled):
     (labelled / "labels" / "a.png").write_bytes(b"damaged")
     dataset = open_dataset("folder", labelled)
-    assert dataset.classes == ("0", "1", "2")
+    assert dataset.classes == ("2",)
     with pytest.raises(ImageError, match=r"a\.png: this is not an image"):
         dataset.read_label(dataset.records[0])
 
@@ -82,8 +82,8 @@ def test_a_damaged_label_map_does_not_stop_the_others(labelled):
 def test_more_than_255_classes(labelled):
     Image.fromarray(np.array([[300, 255, 0]], np.uint16)).save(labelled / "labels" / "a.png")
     dataset = ImageFolder(labelled)
-    assert len(dataset.classes) == 301
-    np.testing.assert_array_equal(dataset.read_label(dataset.records[0]), [[300, -1, 0]])
+    assert dataset.classes == ("0", "2", "300")
+    np.testing.assert_array_equal(dataset.read_label(dataset.records[0]), [[2, -1, 0]])
 
 
 def test_named_classes(labelled):
@@ -115,7 +115,7 @@ def test_only_photos_without_label_maps_are_turned(labelled):
 
 
 def test_classes_follow_the_limit(labelled):
-    assert open_dataset("folder", labelled, limit=1).classes == ("0", "1", "2", "3", "4")
+    assert open_dataset("folder", labelled, limit=1).classes == ("0", "1", "4")
     (labelled / "images" / "a.jpg").unlink()
     assert open_dataset("folder", labelled, limit=1).classes == ()
 
