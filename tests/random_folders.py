@@ -17,24 +17,8 @@ from PIL import Image
 from spectral_graph.config import STAGES
 
 FAST = [
-    "--size",
-    "112",
-    "--layers",
-    "last:1",
-    "--kinds",
-    "vv",
-    "--c-intra",
-    "5",
-    "--c-inter",
-    "5",
-    "--channels",
-    "8",
-    "--kmeans-seeds",
-    "0",
-    "--kmeans-init",
-    "1",
-    "--gallery",
-    "2",
+    *("--size", "112", "--layers", "last:1", "--kinds", "vv", "--c-intra", "5", "--c-inter", "5"),
+    *("--channels", "8", "--kmeans-seeds", "0", "--kmeans-init", "1", "--gallery", "2"),
 ]
 STEMS = (
     *(

@@ -9,7 +9,7 @@ from spectral_graph.graph.batches import plan_batches
 from spectral_graph.graph.selection import Selection
 from spectral_graph.grid_map import Grid
 from spectral_graph.stages.context import Context
-from spectral_graph.stages.segment import cluster_count
+from spectral_graph.stages.label_checks import cluster_count
 
 
 def require_feasible(context: Context, grid: Grid) -> None:
@@ -31,7 +31,7 @@ def require_feasible(context: Context, grid: Grid) -> None:
         members, pool = min(map(len, plan_batches(images, config.batch, config.rounds, config.seed))), "the mini-batch"
     cure = " or raise --batch" if config.scope == "batch" else ""
     Selection(config.c_intra, config.c_inter).require_room(np.full(members, nodes), pool, cure)
-    for option, count in (("--channels", config.channels), ("--clusters", cluster_count(context))):
+    for option, count in (("--channels", config.channels), ("--clusters", cluster_count(config, context.dataset))):
         if count > images * nodes:
             raise ConfigError(
                 f"{option} {count}: the {images} images have only {images * nodes} nodes ({grid[0]} x {grid[1]} each); "
