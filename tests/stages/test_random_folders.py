@@ -1,8 +1,8 @@
 """Random folders end in a finished run whose counts add up, or in one worded error before the extraction."""
 
 import pytest
-from random_folders import FAST, judge, make_folder
 
+from benchmarks.random_folder_maker import FAST, judge, make_folder
 from spectral_graph.command import main
 
 SEEDS = range(24)
