@@ -28,6 +28,7 @@ from spectral_graph.errors import FeatureError, FormatError
 from spectral_graph.files import disk_full_in_words
 from spectral_graph.inside import PlainName, distinct, shown
 from spectral_graph.validation import validated
+from spectral_graph.zarr_group import ATTRIBUTES, open_described
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -67,11 +68,12 @@ _FORM: TypeAdapter[_Attributes] = TypeAdapter(Annotated[_Attributes, AfterValida
 class FeatureStore:
     """Features on disk. Open with `create` or `open`."""
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
+    def __init__(self, path: Path, group: zarr.Group, attributes: Any) -> None:
         self.path, self._group = path, group
-        self.attributes = validated(group.attrs["spectral_graph"], _FORM, path, _CURE)
+        self.attributes = validated(attributes, _FORM, path, _CURE)
         self.slots: int = self.attributes["slots"]
         self.nodes: int = self.attributes["nodes"]
+        self.grid: Grid = (self.attributes["grid"][0], self.attributes["grid"][1])
         self.layers: dict[str, int] = self.attributes["layers"]
         # Layers on the run's grid are not listed.
         self._coarse = {name: (h, w) for name, (h, w) in self.attributes.get("coarse", {}).items()}
@@ -113,7 +115,7 @@ class FeatureStore:
                     _new_array(layer, tensor, (slots, rows * columns, width), "float16")
                     _new_array(layer, f"{tensor}_mean", (slots, width), "float32")
             _new_array(group, FINAL, (slots, nodes, final_width), "float16")
-            group.attrs["spectral_graph"] = {
+            group.attrs[ATTRIBUTES] = {
                 "format": FORMAT,
                 "slots": slots,
                 "nodes": nodes,
@@ -123,7 +125,7 @@ class FeatureStore:
                 "tensors": list(tensors),
                 "final_width": final_width,
             }
-        return cls(path, group)
+        return cls(path, group, group.attrs[ATTRIBUTES])
 
     @classmethod
     def open(cls, path: Path) -> FeatureStore:
@@ -132,12 +134,7 @@ class FeatureStore:
         Raises:
             FormatError: there is none, or it is damaged.
         """
-        try:
-            return cls(path, zarr.open_group(path, mode="r+", zarr_format=3))
-        except FormatError:
-            raise
-        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise FormatError(f"{path} is no feature store ({error}); {_CURE}") from None
+        return cls(path, *open_described(path, "r+", "is no feature store", _CURE))
 
     @staticmethod
     def bytes_needed(
@@ -201,8 +198,7 @@ class FeatureStore:
 
     def grid_of(self, layer: str) -> Grid:
         """Return the own grid (h, w) of a layer."""
-        rows, columns = self.attributes["grid"]
-        return self._coarse.get(layer, (rows, columns))
+        return self._coarse.get(layer, self.grid)
 
     def map_to_grid(self, layer: str) -> csr_array | None:
         """Return the bilinear map (nodes, nodes of the layer's own grid) to the run's grid; None if both are one."""
@@ -211,8 +207,7 @@ class FeatureStore:
         if layer not in self._maps:
             from spectral_graph.grid_map import grid_map
 
-            rows, columns = self.attributes["grid"]
-            self._maps[layer] = grid_map(self._coarse[layer], (rows, columns))
+            self._maps[layer] = grid_map(self._coarse[layer], self.grid)
         return self._maps[layer]
 
     def read_final(self, slots: Sequence[int]) -> np.ndarray:

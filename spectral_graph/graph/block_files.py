@@ -17,7 +17,7 @@ import google_crc32c
 import numpy as np
 
 from spectral_graph.direct_read import read_direct
-from spectral_graph.files import write_atomically
+from spectral_graph.files import decode_json, write_atomically
 
 _CRC_BYTES = 4
 
@@ -68,10 +68,7 @@ def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
 
 def _description(folder: Path) -> dict[str, Any]:
     file = folder / "zarr.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+    found: dict[str, Any] = decode_json(file.read_bytes(), file, "recompute with --force graph")
     return found
 
 
@@ -126,9 +123,14 @@ def _read_array(folder: Path, cached: bool) -> np.ndarray | None:
     if not plain:
         return None
     (size,), (step,) = about["shape"], about["chunk_grid"]["configuration"]["chunk_shape"]
-    out = np.empty(size, np.dtype(about["data_type"]))
-    for index, start in enumerate(range(0, size, step)):
-        file = folder / "c" / str(index)
+    dtype, starts = np.dtype(about["data_type"]), range(0, size, step)
+    files = [folder / "c" / str(index) for index in range(len(starts))]
+    # Before there is room for them: what a description says is not always so.
+    for file in files:
+        if file.stat().st_size != step * dtype.itemsize + _CRC_BYTES:
+            raise ValueError(f"{file}: it has {file.stat().st_size} bytes, not {step} values of {dtype}")
+    out = np.empty(size, dtype)
+    for file, start in zip(files, starts, strict=True):
         raw = np.fromfile(file, np.uint8) if cached else read_direct(file)
         content, crc = raw[:-_CRC_BYTES], raw[-_CRC_BYTES:].tobytes()
         if len(content) != step * out.itemsize or google_crc32c.value(content) != int.from_bytes(crc, "little"):
