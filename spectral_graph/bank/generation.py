@@ -22,7 +22,7 @@ from spectral_graph.validation import validated
 FORMAT = 2
 CURRENT, PREVIOUS = "bank.json", "previous.json"
 _Positive = Annotated[int, Field(gt=0, lt=2**62)]
-_Word = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+_Word = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 _Words = Annotated[list[_Word], AfterValidator(distinct)]
 
 

@@ -37,7 +37,7 @@ def read_block_files(folder: Path, cached: bool = True) -> tuple[dict[str, Any],
     arrays = {}
     for file in folder.iterdir():
         if file.is_dir():
-            array = _read_array(file, cached)
+            array = read_array(file, cached)
             if array is None:
                 return None
             arrays[file.name] = array
@@ -110,7 +110,8 @@ def _write_array(folder: Path, array: np.ndarray, step: int) -> None:
     _describe(folder, about)
 
 
-def _read_array(folder: Path, cached: bool) -> np.ndarray | None:
+def read_array(folder: Path, cached: bool) -> np.ndarray | None:
+    """Return one array of a block, or None where it is stored in another way; see `read_block_files`."""
     about = _description(folder)
     codecs = [(codec["name"], codec.get("configuration", {}).get("endian", "little")) for codec in about["codecs"]]
     keys = about["chunk_key_encoding"]
@@ -124,13 +125,14 @@ def _read_array(folder: Path, cached: bool) -> np.ndarray | None:
         return None
     (size,), (step,) = about["shape"], about["chunk_grid"]["configuration"]["chunk_shape"]
     dtype, starts = np.dtype(about["data_type"]), range(0, size, step)
-    files = [folder / "c" / str(index) for index in range(len(starts))]
     # Before there is room for them: what a description says is not always so.
-    for file in files:
+    for index, _ in enumerate(starts):
+        file = folder / "c" / str(index)
         if file.stat().st_size != step * dtype.itemsize + _CRC_BYTES:
             raise ValueError(f"{file}: it has {file.stat().st_size} bytes, not {step} values of {dtype}")
     out = np.empty(size, dtype)
-    for file, start in zip(files, starts, strict=True):
+    for index, start in enumerate(starts):
+        file = folder / "c" / str(index)
         raw = np.fromfile(file, np.uint8) if cached else read_direct(file)
         content, crc = raw[:-_CRC_BYTES], raw[-_CRC_BYTES:].tobytes()
         if len(content) != step * out.itemsize or google_crc32c.value(content) != int.from_bytes(crc, "little"):

@@ -24,12 +24,14 @@ import zarr
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
-from spectral_graph.graph.block_files import read_block_files, write_block_files, write_group
+from spectral_graph.graph.block_files import read_array, read_block_files, write_block_files, write_group
 from spectral_graph.inside import shown
 from spectral_graph.zarr_group import ATTRIBUTES, open_described
 
 FORMAT = 1
 CHUNK = 1 << 20
+_DAMAGE = (FileNotFoundError, NotADirectoryError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading a block of another form ends in."""
 _DTYPES = {
     "rows": np.int64,
     "indptr": np.int64,
@@ -204,9 +206,7 @@ class GraphStore:
             FormatError: it is missing or damaged; the message names it.
         """
         with self._damage_in_words(name):
-            array: Any = zarr.open_group(self.path / name, mode="r", zarr_format=3)["rows"]
-            rows: np.ndarray = array[...]
-        return rows
+            return self._array(name, "rows")
 
     def read_degrees(self, layer: str) -> np.ndarray:
         """Return the degrees (nodes,) float32 of one layer of scope `dataset`, where each node is in one block.
@@ -217,17 +217,21 @@ class GraphStore:
         degrees = np.zeros(int(self.attributes["nodes"]), np.float32)
         for name in self.names(f"blocks/{layer}"):
             with self._damage_in_words(name):
-                group = zarr.open_group(self.path / name, mode="r", zarr_format=3)
-                rows: Any = group["rows"]
-                values: Any = group["degree"]
-                degrees[rows[...]] = values[...]
+                degrees[self._array(name, "rows")] = self._array(name, "degree")
         return degrees
+
+    def _array(self, name: str, part: str) -> np.ndarray:
+        found = read_array(self.path / name / part, cached=True)
+        if found is None:
+            array: Any = zarr.open_array(self.path / name / part, mode="r", zarr_format=3)
+            found = array[...]
+        return found
 
     @contextmanager
     def _damage_in_words(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError) as error:
+        except _DAMAGE as error:
             raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
 
     def make_folder(self, prefix: str) -> None:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -65,10 +65,9 @@ class Index:
             UnsafePathError: a path of it leads out of the run, or is none that `spectral-graph` publishes.
         """
         raw = decode_json(data, url, REPUBLISH)
-        if isinstance(raw, dict) and raw.get("format", FORMAT) != FORMAT:
-            raise FormatError(
-                f"{url} has format {shown(raw['format'])}, this version reads {FORMAT}; update the package"
-            )
+        found = raw.get("format") if isinstance(raw, dict) else None
+        if type(found) is int and found != FORMAT:
+            raise FormatError(f"{url} has format {shown(found)}, this version reads {FORMAT}; update the package")
         raw = validated(raw, _FORM, url, REPUBLISH)
         if raw["sha256"] != _checksum({"manifests": raw["manifests"], "files": raw["files"]}):
             raise FormatError(f"{url} is damaged: its checksum differs; {REPUBLISH}")
@@ -82,7 +81,7 @@ _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Index(TypedDict):
-    format: Literal[1]
+    format: int
     manifests: list[_Sha256]
     files: dict[str, Annotated[tuple[_Size, _Sha256], BeforeValidator(as_tuple)]]
     sha256: _Sha256
