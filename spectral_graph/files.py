@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from typing import Any
 
 from spectral_graph.errors import DiskFullError, FormatError
 
+DEEPEST = 64
+"""Levels of lists and objects in a JSON file; those of this package have at most eight."""
+LONGEST_NUMBER = 300
+"""Digits of a whole number in a JSON file: any with fewer can be converted to float64."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -67,7 +72,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, cure: str = "remove it, or recompute the stage that made it") -> Any:
-    """Read a JSON file of ours.
+    """Read a JSON file; see `decode_json`.
 
     Args:
         path: the file.
@@ -76,10 +81,57 @@ def read_json(path: Path, cure: str = "remove it, or recompute the stage that ma
     Raises:
         FormatError: the file is damaged; the message names it.
     """
+    return decode_json(path.read_bytes(), path, cure)
+
+
+def decode_json(data: bytes, place: Path | str, cure: str) -> Any:
+    """Decode JSON that may have been written by anyone: every value of it can be compared, printed and written again.
+
+    Args:
+        data: the bytes of a file.
+        place: where they were read, for the message.
+        cure: what to do if they are damaged, for the message.
+
+    Raises:
+        FormatError: they are no JSON, hold NaN or a number beyond float64, or are nested deeper than `DEEPEST`; the
+            message names `place`.
+    """
     try:
-        return json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} is damaged ({error}); {cure}") from None
+        found = json.loads(data, parse_float=_finite, parse_int=_whole, parse_constant=_refuse_constant)
+        if _deeper_than(found, DEEPEST):
+            raise RecursionError
+    except RecursionError:
+        raise FormatError(f"{place} is damaged (nested deeper than {DEEPEST} levels); {cure}") from None
+    except ValueError as error:
+        raise FormatError(f"{place} is damaged ({error}); {cure}") from None
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is beyond float64")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels + 1):
+        level = [outer for outer in level if isinstance(outer, (dict, list))]
+        if not level:
+            return False
+        level = [part for outer in level for part in (outer.values() if isinstance(outer, dict) else outer)]
+    return True
 
 
 def remove(path: Path) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import unicodedata
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from spectral_graph.errors import UnsafePathError
 
@@ -32,10 +35,10 @@ def relative_parts(name: object, source: Path | str) -> tuple[str, ...]:
             that holds a backslash, a control character or what the file system cannot store.
     """
     if not isinstance(name, str):
-        raise UnsafePathError(f"{source} names {_shown(name)} where a file name should be; {_CURE}")
+        raise UnsafePathError(f"{source} names {shown(name)} where a file name should be; {_CURE}")
     why = _objection(name)
     if why:
-        raise UnsafePathError(f"{source} names the file {_shown(name)}, which {why}; {_CURE}")
+        raise UnsafePathError(f"{source} names the file {shown(name)}, which {why}; {_CURE}")
     return tuple(name.split("/"))
 
 
@@ -55,11 +58,34 @@ def inside(folder: Path, name: object, source: Path | str, *, follow_links: bool
     path = folder.joinpath(*relative_parts(name, source))
     if not follow_links and not path.resolve().is_relative_to(folder.resolve()):
         raise UnsafePathError(
-            f"{source} names the file {_shown(name)}, which a symbolic link takes to {path.resolve()}, outside "
+            f"{source} names the file {shown(name)}, which a symbolic link takes to {path.resolve()}, outside "
             f"{folder}; remove the link"
         )
     return path
 
+
+def _plain(name: str) -> str:
+    parts = name.split("/")
+    why = _objection(name) or ("has more than one part" if len(parts) > 1 else "")
+    if why or name.startswith("."):
+        raise ValueError(f"the name {shown(name)} {why or 'begins with a dot'}")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]
+"""A name in a foreign file that becomes a file name: one part of a path, see `relative_parts`, and not hidden."""
+
+
+def distinct(names: list[str]) -> list[str]:
+    """Return the names as they are; ValueError if one stands there twice."""
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(twice)} stands there twice")
+    return names
+
+
+PlainNames = Annotated[list[PlainName], AfterValidator(distinct)]
+"""Names of different files of one folder."""
 
 _CURE = "fetch the file that names it again from a source that you trust"
 
@@ -86,6 +112,7 @@ def _objection(name: str) -> str:
     return ""
 
 
-def _shown(name: object) -> str:
+def shown(name: object) -> str:
+    """Return a foreign value as a message shows it: in ASCII, and not longer than 120 letters."""
     text = ascii(name)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -27,9 +27,20 @@ def validated(value: object, form: TypeAdapter[T], place: Path | str, cure: str)
     try:
         form.validate_python(value, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(map(str, first["loc"]))
+        first = error.errors(include_url=False, include_context=False)[0]
+        entry, why = ".".join(map(str, first["loc"])), first["msg"]
         raise FormatError(
-            f"{place} is damaged ({entry}{': ' if entry else ''}{first['msg'].lower()}); {cure}"
+            f"{place} is damaged ({_short(entry)}{': ' if entry else ''}{_short(why[0].lower() + why[1:])}); {cure}"
         ) from None
     return cast(T, value)
+
+
+def as_tuple(value: object) -> object:
+    """Return a list of JSON as a tuple, which pydantic can check place by place; anything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _short(text: str) -> str:
+    """Return a foreign text so that a terminal can show it: no control characters, 200 letters at most."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:200])
+    return escaped if len(text) <= 200 else f"{escaped}..."

@@ -12,6 +12,7 @@ from PIL import Image
 
 # The same examples on every run, so that a failure is a change's own; `--hypothesis-profile=default` looks further.
 settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("long", max_examples=3000)
 settings.load_profile("repeatable")
 
 MODEL = "vit_tiny_patch16_224"

@@ -45,8 +45,9 @@ FACTS = {
     "rows_with_fewer_neighbours": 0, "largest_in_degree": 2, "components": 1,
 }  # fmt: skip
 GRAPH = {
-    "kind": "vv", "scope": "batch", "batch": 4, "layers": ["blocks.0"], "rounds": 1, "c_intra": 2, "c_inter": 1,
-    "threshold": 0.1, "sharpen": 1, "centred": True, "facts": {"layers": {"blocks.0": FACTS}, "all": FACTS},
+    "kind": "vv", "scope": "batch", "batch": 4, "layers": ["blocks.0"], "rounds": 1, "nodes": 4,
+    "nodes_per_image": 4, "c_intra": 2, "c_inter": 1, "threshold": 0.1, "sharpen": 1, "centred": True,
+    "facts": {"layers": {"blocks.0": FACTS}, "all": FACTS},
 }  # fmt: skip
 
 
@@ -201,5 +202,5 @@ def test_labels_of_another_shape_are_worded(tmp_path):
     content = json.loads(about.read_text())
     content["attributes"]["spectral_graph"]["grid"] = [3, 3]
     about.write_text(json.dumps(content))
-    with pytest.raises(FormatError, match=r"has the shape \(4,\), not that of the grid \(3, 3\); recompute"):
+    with pytest.raises(FormatError, match=r"r/vv/labels, image 0: .*\(1, 1, 4\).* grid \(3, 3\).*--force segment"):
         RegionStore.open(tmp_path / "r").read("vv", 0, 0)

@@ -1,6 +1,7 @@
 """Paths from outside stay in their folder."""
 
 import os
+import posixpath
 
 import pytest
 from hypothesis import given

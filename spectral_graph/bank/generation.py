@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from spectral_graph.bank.rows import SUFFIXES, RowFile, recompute, storage_dtype
 from spectral_graph.errors import FormatError
 from spectral_graph.files import read_json, write_atomically, write_json
+from spectral_graph.inside import PlainName, distinct, shown
 from spectral_graph.validation import validated
 
 FORMAT = 2
 CURRENT, PREVIOUS = "bank.json", "previous.json"
-_Positive = Annotated[int, Field(gt=0)]
+_Positive = Annotated[int, Field(gt=0, lt=2**62)]
+_Word = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+_Words = Annotated[list[_Word], AfterValidator(distinct)]
 
 
 class _Records(TypedDict):
-    file: str
-    crc32: int
+    file: PlainName
+    crc32: Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class _Description(TypedDict):
@@ -34,13 +37,20 @@ class _Description(TypedDict):
     dtype: Literal["float32", "bfloat16"]
     nodes_per_image: _Positive
     generation: _Positive
-    arrays: list[str]
-    counters: list[str]
+    arrays: Annotated[_Words, Field(min_length=1)]
+    counters: _Words
     records: _Records
     notes: dict[str, Any]
 
 
-_FORM = TypeAdapter(_Description)
+def _consistent(about: _Description) -> _Description:
+    if about["records"]["file"] != f"images.{about['generation']}.npy":
+        raise ValueError(f"records are in {shown(about['records']['file'])}, not in those of this generation")
+    distinct(["written", *(f"crc_{name}" for name in about["arrays"]), *about["counters"]])
+    return about
+
+
+_FORM: TypeAdapter[_Description] = TypeAdapter(Annotated[_Description, AfterValidator(_consistent)])
 
 
 def record_dtype(names: Sequence[str], counters: Sequence[str]) -> np.dtype[Any]:
@@ -139,7 +149,11 @@ class Generation:
             about["notes"],
             records,
         )
-        if records.dtype != record_dtype(names, counters) or len(records) * found.nodes_per_image != nodes:
+        images = nodes // found.nodes_per_image
+        if nodes % found.nodes_per_image or (records.dtype, records.shape) != (
+            record_dtype(names, counters),
+            (images,),
+        ):
             raise FormatError(f"{folder / about['records']['file']} does not fit {path}; {cure}")
         for name in names:
             file = found.file(folder, name)
@@ -149,8 +163,8 @@ class Generation:
                     f"{file} has {max(size, 0)} bytes, expected {found.bytes}: it is truncated or missing; {cure}"
                 )
             if verify:
-                images = np.arange(len(records))
-                found.compare(folder, name, images, found.rows(folder, name).checksums(images))
+                every = np.arange(images)
+                found.compare(folder, name, every, found.rows(folder, name).checksums(every))
         return found
 
     def compare(self, folder: Path, name: str, images: np.ndarray, found: np.ndarray) -> None:
@@ -171,5 +185,8 @@ def _load_records(path: Path, checksum: int) -> np.ndarray:
         raise FormatError(f"{path} is missing; {recompute(path.parent)}") from None
     if zlib.crc32(raw) != checksum:
         raise FormatError(f"{path} is damaged: its checksum differs; {recompute(path.parent)}")
-    records: np.ndarray = np.load(io.BytesIO(raw))
+    try:
+        records: np.ndarray = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+    except (ValueError, EOFError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
+        raise FormatError(f"{path} is damaged ({error}); {recompute(path.parent)}") from None
     return records

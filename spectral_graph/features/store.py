@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import zarr
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FeatureError, FormatError
 from spectral_graph.files import disk_full_in_words
+from spectral_graph.inside import PlainName, distinct, shown
 from spectral_graph.validation import validated
+from spectral_graph.zarr_group import ATTRIBUTES, open_described
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 FINAL = "final"
 _CURE = "recompute with --force extract"
-_Positive = Annotated[int, Field(gt=0)]
+_Positive = Annotated[int, Field(gt=0, lt=2**31)]
 _Grid = Annotated[list[_Positive], Field(min_length=2, max_length=2)]
 
 
@@ -45,23 +47,33 @@ class _Attributes(TypedDict):
     slots: _Positive
     nodes: _Positive
     grid: _Grid
-    coarse: NotRequired[dict[str, _Grid]]
-    layers: dict[str, _Positive]
-    tensors: list[Literal["q", "k", "v"]]
+    coarse: NotRequired[dict[PlainName, _Grid]]
+    layers: Annotated[dict[PlainName, _Positive], Field(min_length=1)]
+    tensors: Annotated[list[Literal["q", "k", "v"]], AfterValidator(distinct), Field(min_length=1)]
     final_width: _Positive
 
 
-_FORM = TypeAdapter(_Attributes)
+def _consistent(about: _Attributes) -> _Attributes:
+    if about["nodes"] != about["grid"][0] * about["grid"][1]:
+        raise ValueError(f"{about['nodes']} nodes are not a grid of {about['grid'][0]} x {about['grid'][1]}")
+    for name in about.get("coarse", {}):
+        if name not in about["layers"]:
+            raise ValueError(f"coarse names {shown(name)}, which is no layer")
+    return about
+
+
+_FORM: TypeAdapter[_Attributes] = TypeAdapter(Annotated[_Attributes, AfterValidator(_consistent)])
 
 
 class FeatureStore:
     """Features on disk. Open with `create` or `open`."""
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
+    def __init__(self, path: Path, group: zarr.Group, attributes: Any) -> None:
         self.path, self._group = path, group
-        self.attributes = validated(group.attrs["spectral_graph"], _FORM, path, _CURE)
+        self.attributes = validated(attributes, _FORM, path, _CURE)
         self.slots: int = self.attributes["slots"]
         self.nodes: int = self.attributes["nodes"]
+        self.grid: Grid = (self.attributes["grid"][0], self.attributes["grid"][1])
         self.layers: dict[str, int] = self.attributes["layers"]
         # Layers on the run's grid are not listed.
         self._coarse = {name: (h, w) for name, (h, w) in self.attributes.get("coarse", {}).items()}
@@ -100,10 +112,10 @@ class FeatureStore:
                 layer = root.create_group(name)
                 rows, columns = coarse.get(name, grid)
                 for tensor in tensors:
-                    _array(layer, tensor, (slots, rows * columns, width), "float16")
-                    _array(layer, f"{tensor}_mean", (slots, width), "float32")
-            _array(group, FINAL, (slots, nodes, final_width), "float16")
-            group.attrs["spectral_graph"] = {
+                    _new_array(layer, tensor, (slots, rows * columns, width), "float16")
+                    _new_array(layer, f"{tensor}_mean", (slots, width), "float32")
+            _new_array(group, FINAL, (slots, nodes, final_width), "float16")
+            group.attrs[ATTRIBUTES] = {
                 "format": FORMAT,
                 "slots": slots,
                 "nodes": nodes,
@@ -113,7 +125,7 @@ class FeatureStore:
                 "tensors": list(tensors),
                 "final_width": final_width,
             }
-        return cls(path, group)
+        return cls(path, group, group.attrs[ATTRIBUTES])
 
     @classmethod
     def open(cls, path: Path) -> FeatureStore:
@@ -122,12 +134,7 @@ class FeatureStore:
         Raises:
             FormatError: there is none, or it is damaged.
         """
-        try:
-            return cls(path, zarr.open_group(path, mode="r+"))
-        except FormatError:
-            raise
-        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise FormatError(f"{path} is no feature store ({error}); {_CURE}") from None
+        return cls(path, *open_described(path, "r+", "is no feature store", _CURE))
 
     @staticmethod
     def bytes_needed(
@@ -173,12 +180,25 @@ class FeatureStore:
 
     def read_own(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
         """Return (len(slots), nodes of the layer's own grid, width) float32 of one layer's q, k or v."""
-        return self._read(f"layers/{layer}/{tensor}", slots)
+        return self._read(self.tensor(layer, tensor), f"layers/{layer}/{tensor}", slots)
+
+    def tensor(self, layer: str, tensor: str) -> zarr.Array[Any]:
+        """Return the array (slots, nodes of the layer's own grid, width) float16 of one layer's q, k or v.
+
+        Raises:
+            FormatError: there is none, or it is not as the attributes of the store describe it.
+        """
+        rows, columns = self.grid_of(layer)
+        return self._array(f"layers/{layer}/{tensor}", (self.slots, rows * columns, self._width(layer)), "float16")
+
+    def _width(self, layer: str) -> int:
+        if layer not in self.layers:
+            raise FormatError(f"{self.path} holds no layer {shown(layer)}; {_CURE}")
+        return self.layers[layer]
 
     def grid_of(self, layer: str) -> Grid:
         """Return the own grid (h, w) of a layer."""
-        rows, columns = self.attributes["grid"]
-        return self._coarse.get(layer, (rows, columns))
+        return self._coarse.get(layer, self.grid)
 
     def map_to_grid(self, layer: str) -> csr_array | None:
         """Return the bilinear map (nodes, nodes of the layer's own grid) to the run's grid; None if both are one."""
@@ -187,33 +207,41 @@ class FeatureStore:
         if layer not in self._maps:
             from spectral_graph.grid_map import grid_map
 
-            rows, columns = self.attributes["grid"]
-            self._maps[layer] = grid_map(self._coarse[layer], (rows, columns))
+            self._maps[layer] = grid_map(self._coarse[layer], self.grid)
         return self._maps[layer]
 
     def read_final(self, slots: Sequence[int]) -> np.ndarray:
         """Return (len(slots), nodes, width) float32 of the final features."""
-        return self._read(FINAL, slots)
+        final = self._array(FINAL, (self.slots, self.nodes, self.final_width), "float16")
+        return self._read(final, FINAL, slots)
 
     def mean(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
         """Return the mean vector (width,) float32 over all nodes of the given images, summed in float64.
 
         It is taken on the layer's own grid; resampling by a whole factor does not change it.
         """
-        total = np.zeros(self.layers[layer])
+        key = f"layers/{layer}/{tensor}_mean"
+        array = self._array(key, (self.slots, self._width(layer)), "float32")
+        total = np.zeros(array.shape[1])
         for begin in range(0, len(slots), 1024):
-            total += self._read(f"layers/{layer}/{tensor}_mean", slots[begin : begin + 1024]).sum(
-                axis=0, dtype=np.float64
-            )
+            total += self._read(array, key, slots[begin : begin + 1024]).sum(axis=0, dtype=np.float64)
         return (total / len(slots)).astype(np.float32)
 
-    def _read(self, key: str, slots: Sequence[int]) -> np.ndarray:
+    def _array(self, key: str, shape: tuple[int, ...], dtype: str) -> zarr.Array[Any]:
         try:
             array = _of(self._group, key)
         except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
             raise FormatError(f"{self.path}/{key}: damaged array ({error}); {_CURE}") from None
+        stored = (array.shape, array.chunks, array.dtype) if isinstance(array, zarr.Array) else None
+        if stored != (shape, (1, *shape[1:]), np.dtype(dtype)):
+            raise FormatError(f"{self.path}/{key}: not an array of {shape} {dtype}, one image a chunk; {_CURE}")
+        return array
+
+    def _read(self, array: zarr.Array[Any], key: str, slots: Sequence[int]) -> np.ndarray:
         out = np.empty((len(slots), *array.shape[1:]), np.float32)
         for row, slot in enumerate(slots):
+            if not 0 <= slot < self.slots:
+                raise FormatError(f"{self.path} has {self.slots} image slots, and slot {slot} is asked for; {_CURE}")
             try:
                 out[row] = array[int(slot)]
             except (ValueError, IndexError, FileNotFoundError) as error:
@@ -227,7 +255,7 @@ def _of(group: zarr.Group, key: str) -> Any:
     return group[key]
 
 
-def _array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str) -> None:
+def _new_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str) -> None:
     # What is stored is finite: NaN says that an image was not written, or that its file is gone.
     group.create_array(
         name, shape=shape, chunks=(1, *shape[1:]), dtype=dtype, compressors=[Crc32cCodec()], fill_value=np.nan

@@ -17,7 +17,7 @@ import google_crc32c
 import numpy as np
 
 from spectral_graph.direct_read import read_direct
-from spectral_graph.files import write_atomically
+from spectral_graph.files import decode_json, write_atomically
 
 _CRC_BYTES = 4
 
@@ -37,7 +37,7 @@ def read_block_files(folder: Path, cached: bool = True) -> tuple[dict[str, Any],
     arrays = {}
     for file in folder.iterdir():
         if file.is_dir():
-            array = _read_array(file, cached)
+            array = read_array(file, cached)
             if array is None:
                 return None
             arrays[file.name] = array
@@ -68,10 +68,7 @@ def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
 
 def _description(folder: Path) -> dict[str, Any]:
     file = folder / "zarr.json"
-    try:
-        found: dict[str, Any] = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+    found: dict[str, Any] = decode_json(file.read_bytes(), file, "recompute with --force graph")
     return found
 
 
@@ -113,7 +110,8 @@ def _write_array(folder: Path, array: np.ndarray, step: int) -> None:
     _describe(folder, about)
 
 
-def _read_array(folder: Path, cached: bool) -> np.ndarray | None:
+def read_array(folder: Path, cached: bool) -> np.ndarray | None:
+    """Return one array of a block, or None where it is stored in another way; see `read_block_files`."""
     about = _description(folder)
     codecs = [(codec["name"], codec.get("configuration", {}).get("endian", "little")) for codec in about["codecs"]]
     keys = about["chunk_key_encoding"]
@@ -126,8 +124,14 @@ def _read_array(folder: Path, cached: bool) -> np.ndarray | None:
     if not plain:
         return None
     (size,), (step,) = about["shape"], about["chunk_grid"]["configuration"]["chunk_shape"]
-    out = np.empty(size, np.dtype(about["data_type"]))
-    for index, start in enumerate(range(0, size, step)):
+    dtype, starts = np.dtype(about["data_type"]), range(0, size, step)
+    # Before there is room for them: what a description says is not always so.
+    for index, _ in enumerate(starts):
+        file = folder / "c" / str(index)
+        if file.stat().st_size != step * dtype.itemsize + _CRC_BYTES:
+            raise ValueError(f"{file}: it has {file.stat().st_size} bytes, not {step} values of {dtype}")
+    out = np.empty(size, dtype)
+    for index, start in enumerate(starts):
         file = folder / "c" / str(index)
         raw = np.fromfile(file, np.uint8) if cached else read_direct(file)
         content, crc = raw[:-_CRC_BYTES], raw[-_CRC_BYTES:].tobytes()

@@ -24,11 +24,24 @@ import zarr
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
-from spectral_graph.graph.block_files import read_block_files, write_block_files, write_group
+from spectral_graph.graph.block_files import read_array, read_block_files, write_block_files, write_group
 from spectral_graph.graph.layer_grids import layer_nodes
+from spectral_graph.inside import shown
+from spectral_graph.zarr_group import ATTRIBUTES, open_described
 
 FORMAT = 1
 CHUNK = 1 << 20
+_DAMAGE = (FileNotFoundError, NotADirectoryError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading a block of another form ends in."""
+_DTYPES = {
+    "rows": np.int64,
+    "indptr": np.int64,
+    "indices": np.int32,
+    "values": np.float32,
+    "degree": np.float32,
+    "columns": np.int64,
+    "in_degree": np.int32,
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class GraphStore:
         with disk_full_in_words(path):
             path.mkdir(parents=True, exist_ok=True)
             group = zarr.open_group(path, mode="a", zarr_format=3)
-            group.attrs["spectral_graph"] = full
+            group.attrs[ATTRIBUTES] = full
         return cls(path, full)
 
     @classmethod
@@ -90,22 +103,21 @@ class GraphStore:
         Raises:
             FormatError: there is none, or of another format.
         """
-        try:
-            attributes: Any = zarr.open_group(path, mode="r").attrs["spectral_graph"]
-        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
-            # zarr meets a zarr.json of another shape with the last two.
-            raise FormatError(f"{path} holds no graph ({error}); build one with: spectral-graph graph") from None
+        _, attributes = open_described(path, "r", "holds no graph", "build one with: spectral-graph graph")
         if not isinstance(attributes, dict):
             raise FormatError(f"{path} holds no graph (its attributes are damaged); compute it with: --force graph")
         if attributes.get("format") != FORMAT:
-            raise FormatError(f"{path} has graph format {attributes.get('format')!r}, this version reads {FORMAT}")
+            found = shown(attributes.get("format"))
+            raise FormatError(
+                f"{path} has graph format {found}, this version reads {FORMAT}; compute it with: --force graph"
+            )
         return cls(path, attributes)
 
     def set_attributes(self, **attributes: Any) -> None:
         """Add to the description of the graph."""
         self.attributes.update(attributes)
         with disk_full_in_words(self.path):
-            zarr.open_group(self.path, mode="r+").attrs["spectral_graph"] = self.attributes
+            zarr.open_group(self.path, mode="r+", zarr_format=3).attrs[ATTRIBUTES] = self.attributes
 
     def has(self, name: str) -> bool:
         """Tell whether the block `name` ("blocks/<layer>/<id>") is complete."""
@@ -175,7 +187,7 @@ class GraphStore:
                 part.get("columns"),
                 part.get("in_degree"),
             )
-        problem = _problem(block, tuple(shape), self.attributes.get("nodes"))
+            problem = _problem(block, tuple(shape), self.attributes.get("nodes"))
         if problem:
             raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with --force graph")
         return block
@@ -185,7 +197,7 @@ class GraphStore:
         found = read_block_files(self.path / name, cached)
         if found is not None:
             return found
-        group = zarr.open_group(self.path / name, mode="r")
+        group = zarr.open_group(self.path / name, mode="r", zarr_format=3)
         return group.attrs, {key: array[...] for key, array in group.arrays()}
 
     def read_rows(self, name: str) -> np.ndarray:
@@ -195,9 +207,7 @@ class GraphStore:
             FormatError: it is missing or damaged; the message names it.
         """
         with self._damage_in_words(name):
-            array: Any = zarr.open_group(self.path / name, mode="r")["rows"]
-            rows: np.ndarray = array[...]
-        return rows
+            return self._array(name, "rows")
 
     def read_degrees(self, layer: str) -> np.ndarray:
         """Return the degrees (nodes of the layer,) float32 of scope `dataset`, where each node is in one block.
@@ -208,17 +218,21 @@ class GraphStore:
         degrees = np.zeros(layer_nodes(self.attributes, layer), np.float32)
         for name in self.names(f"blocks/{layer}"):
             with self._damage_in_words(name):
-                group = zarr.open_group(self.path / name, mode="r")
-                rows: Any = group["rows"]
-                values: Any = group["degree"]
-                degrees[rows[...]] = values[...]
+                degrees[self._array(name, "rows")] = self._array(name, "degree")
         return degrees
+
+    def _array(self, name: str, part: str) -> np.ndarray:
+        found = read_array(self.path / name / part, cached=True)
+        if found is None:
+            array: Any = zarr.open_array(self.path / name / part, mode="r", zarr_format=3)
+            found = array[...]
+        return found
 
     @contextmanager
     def _damage_in_words(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError) as error:
+        except _DAMAGE as error:
             raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
 
     def make_folder(self, prefix: str) -> None:
@@ -246,7 +260,13 @@ def local_columns(indices: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarr
 
 def _problem(block: Block, shape: tuple[int, ...], nodes: int | None) -> str:
     """Say where the parts of a block contradict each other, so that no kernel reads outside of it; "" if nowhere."""
+    for name, dtype in _DTYPES.items():
+        array: np.ndarray | None = getattr(block, name)
+        if array is not None and (array.ndim, array.dtype) != (1, dtype):
+            return f"{name} has {array.ndim} axes of {array.dtype}, not one of {np.dtype(dtype)}"
     nnz, (n, m) = len(block.values), block.shape
+    if any(len(array) != n for array in (block.degree, block.in_degree) if array is not None):
+        return "its arrays do not fit together"
     if shape != (n, m) or len(block.indptr) != n + 1 or len(block.indices) != nnz:
         return "its arrays do not fit together"
     if block.indptr[0] != 0 or block.indptr[-1] != nnz or bool((np.diff(block.indptr) < 0).any()):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import write_json
+from spectral_graph.inside import inside
 from spectral_graph.progress import Reporter
+from spectral_graph.remote.index import NAME, REPUBLISH
 from spectral_graph.remote.parts import MANIFEST
 from spectral_graph.remote.published import Published, fetch
 from spectral_graph.remote.store import ObjectStore
@@ -23,6 +25,7 @@ def describe_url(url: str, reporter: Reporter) -> str:
 
     Raises:
         FormatError: there is no run, or a part of it is damaged.
+        UnsafePathError: it lists a file outside of the run.
         RemoteError: the URL cannot be read.
     """
     from spectral_graph.info import describe
@@ -38,16 +41,24 @@ def describe_url(url: str, reporter: Reporter) -> str:
             if path.endswith(_READ) and not path.startswith(("features.zarr/", "regions.zarr/")):
                 sizes[path] = entry.size
             elif "/bank/" in path or "/ortho/" in path or path == "report/index.html":
-                _stand_in(run / path, entry.size)
-        transfer(
-            reporter, "download", sizes, lambda path, moved: fetch(store, path, there.files[path], run / path, moved)
-        )
+                _stand_in(run, path, entry.size, store.at(NAME))
+        transfer(reporter, "download", sizes, lambda path, moved: fetch(store, path, there.files[path], run, moved))
         write_json(run / MANIFEST, there.manifest)
         return describe(run).replace(folder, store.url)
 
 
-def _stand_in(path: Path, size: int) -> None:
-    """Make a file of this size that takes no room on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    os.truncate(path, size)
+def _stand_in(run: Path, path: str, size: int, source: str) -> None:
+    """Make a file of this size that takes no room on the disk.
+
+    Raises:
+        FormatError: no file of this size can be made.
+    """
+    file = inside(run, path, source, follow_links=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    try:
+        os.truncate(file, size)
+    except (OSError, OverflowError) as error:
+        raise FormatError(
+            f"{source} gives {path} a size of {size} bytes, and no such file can be made here ({error}); {REPUBLISH}"
+        ) from None

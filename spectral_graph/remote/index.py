@@ -10,11 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from spectral_graph.errors import FormatError
+from pydantic import BeforeValidator, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from spectral_graph.errors import FormatError, UnsafePathError
+from spectral_graph.files import decode_json
+from spectral_graph.inside import relative_parts, shown
+from spectral_graph.validation import as_tuple, validated
 
 FORMAT = 1
 NAME = "files.json"
@@ -47,7 +54,7 @@ class Index:
 
     @classmethod
     def decode(cls, data: bytes, url: str) -> Index:
-        """Read files.json.
+        """Read files.json, which may have been written by anyone.
 
         Args:
             data: its bytes.
@@ -55,34 +62,59 @@ class Index:
 
         Raises:
             FormatError: it is damaged, or of another format.
+            UnsafePathError: a path of it leads out of the run, or is none that `spectral-graph` publishes.
         """
-        raw = decode_json(data, url)
-        if raw.get("format") != FORMAT:
-            raise FormatError(
-                f"{url} has format {raw.get('format')!r}, this version reads {FORMAT}; update the package"
-            )
-        content = {"manifests": raw.get("manifests"), "files": raw.get("files")}
-        if raw.get("sha256") != _checksum(content):
+        raw = decode_json(data, url, REPUBLISH)
+        found = raw.get("format") if isinstance(raw, dict) else None
+        if type(found) is int and found != FORMAT:
+            raise FormatError(f"{url} has format {shown(found)}, this version reads {FORMAT}; update the package")
+        raw = validated(raw, _FORM, url, REPUBLISH)
+        if raw["sha256"] != _checksum({"manifests": raw["manifests"], "files": raw["files"]}):
             raise FormatError(f"{url} is damaged: its checksum differs; {REPUBLISH}")
+        _check_paths(raw["files"], url)
         return cls({path: Entry(*entry) for path, entry in raw["files"].items()}, tuple(raw["manifests"]))
 
 
 REPUBLISH = "repeat the command that made the run, where its working folder is, or remove everything below the URL"
+_Size = Annotated[int, Field(ge=0, lt=2**63)]
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-def decode_json(data: bytes, url: str) -> dict[str, Any]:
-    """Decode a JSON object.
+class _Index(TypedDict):
+    format: int
+    manifests: list[_Sha256]
+    files: dict[str, Annotated[tuple[_Size, _Sha256], BeforeValidator(as_tuple)]]
+    sha256: _Sha256
+
+
+_FORM = TypeAdapter(_Index)
+
+
+def _check_paths(files: Iterable[str], url: str) -> None:
+    """Refuse a list in which a path leads out of the run, is hidden, or is a folder of another path."""
+    names = set(files)
+    for path in sorted(names):
+        parts = published_parts(path, url)
+        for end in range(1, len(parts)):
+            folder = "/".join(parts[:end])
+            if folder in names:
+                raise FormatError(f"{url} is damaged: it lists {path!r} below {folder!r}, which is a file; {REPUBLISH}")
+
+
+def published_parts(path: object, source: Path | str) -> tuple[str, ...]:
+    """Split the path of a published file into its parts.
+
+    Args:
+        path: relative to the run.
+        source: what names it, for the message.
 
     Raises:
-        FormatError: it is damaged; the message names `url`.
+        UnsafePathError: see `relative_parts`; or a part begins with a dot, as only unfinished and local files do.
     """
-    try:
-        raw = json.loads(data)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"{url} is damaged ({error}); {REPUBLISH}") from None
-    if not isinstance(raw, dict):
-        raise FormatError(f"{url} is damaged (it is no JSON object); {REPUBLISH}")
-    return raw
+    parts = relative_parts(path, source)
+    if any(part.startswith(".") for part in parts):
+        raise UnsafePathError(f"{source} names the file {shown(path)}, which is hidden; {REPUBLISH}")
+    return parts
 
 
 def digest(data: bytes) -> str:

@@ -12,13 +12,16 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 from typing_extensions import TypedDict
 
-from spectral_graph.files import read_json, remove, write_json
+from spectral_graph.errors import FormatError
+from spectral_graph.files import decode_json, read_json, remove, write_json
 from spectral_graph.remote.index import Entry, entry_of
-from spectral_graph.validation import validated
+from spectral_graph.remote.parts import refuse_link
+from spectral_graph.validation import as_tuple, validated
 
 STATE, LINES = ".remote.json", ".remote.jsonl"
 _CURE = "remove it, and the same command compares the files anew"
@@ -30,6 +33,8 @@ class _State(TypedDict):
 
 
 _FORM = TypeAdapter(_State)
+_Line = tuple[str, int, int, str]
+_LINE: TypeAdapter[_Line] = TypeAdapter(Annotated[_Line, BeforeValidator(as_tuple)])
 
 
 class Journal:
@@ -45,6 +50,7 @@ class Journal:
         self.state = ""
         self._lock = threading.Lock()
         self._known: dict[str, tuple[int, int, str]] = {}
+        refuse_link(run / LINES)
         about = None
         if (run / STATE).exists():
             about = validated(read_json(run / STATE, _CURE), _FORM, run / STATE, _CURE)
@@ -53,13 +59,14 @@ class Journal:
             self.forget()
             return
         self.state = about["state"]
-        if (run / LINES).exists():
-            for line in (run / LINES).read_text().splitlines():
+        lines = run / LINES
+        if lines.exists():
+            for line in lines.read_bytes().splitlines():
                 try:
-                    path, size, time, sha256 = json.loads(line)
-                    self._known[path] = (size, time, sha256)
-                except (ValueError, TypeError):  # empty, cut short by a crash, or no line of ours
+                    path, size, time, sha256 = validated(decode_json(line, lines, _CURE), _LINE, lines, _CURE)
+                except FormatError:  # empty, cut short by a crash, or no line of ours
                     continue
+                self._known[path] = (size, time, sha256)
 
     def forget(self) -> None:
         """Forget which files were moved: those at the URL may have become others."""

@@ -26,7 +26,7 @@ from spectral_graph.config import STAGES
 from spectral_graph.errors import RemoteError, StaleRunError
 from spectral_graph.files import remove, write_json
 from spectral_graph.progress import Reporter
-from spectral_graph.remote.index import NAME, Entry
+from spectral_graph.remote.index import NAME, Entry, published_parts
 from spectral_graph.remote.journal import Journal
 from spectral_graph.remote.parts import (
     INPUTS,
@@ -67,6 +67,7 @@ class Mirror:
         Raises:
             StaleRunError: both have changed since they were the same, or the URL holds something else than a run.
             FormatError: an object is missing, truncated or damaged; the message names it.
+            UnsafePathError: the URL lists a file outside of the run, or the folder holds a symbolic link.
             RemoteError: the URL cannot be read or written.
         """
         with self._alone():
@@ -76,11 +77,13 @@ class Mirror:
                 self._refuse_strangers()
             elif self._is_behind(here, there, journal):
                 with RunDirectory(self.work):
+                    self._require_plain()
                     self._clear(here, there, journal)
                     self._fetch(there.manifest, there, journal, until, force)
                     write_json(self.work / MANIFEST, there.manifest)
                     journal.agree(identity(there.manifest))
             elif here is not None:
+                self._require_plain()
                 self._fetch(here, there, journal, until, force)
 
     def push(self) -> None:
@@ -88,6 +91,7 @@ class Mirror:
 
         Raises:
             StaleRunError: the URL holds another state than this folder goes on from.
+            UnsafePathError: the folder holds a symbolic link, which is not published.
             RemoteError: the URL cannot be written; what was sent is kept, and the next call goes on from there.
         """
         with self._alone():
@@ -103,6 +107,8 @@ class Mirror:
             )
         complete, same = complete_stages(here), _same_stages(here, there)
         found = {path: journal.entry(path) for path in local_files(self.work, complete)}
+        for path in found:
+            published_parts(path, self.work)
         # Files of stages that did not change may be there only: what no stage needed was not fetched.
         wanted = {path: entry for path, entry in there.files.items() if stage_of_file(path) in same} | found
         there = self._withdraw(here, there, wanted)
@@ -206,10 +212,15 @@ class Mirror:
         }
 
         def get(path: str, moved: Any) -> None:
-            fetch(self.store, path, there.files[path], self.work / path, moved)
+            fetch(self.store, path, there.files[path], self.work, moved)
             journal.moved(path, there.files[path])
 
         transfer(self.reporter, "download", missing, get)
+
+    def _require_plain(self) -> None:
+        """Refuse a folder with a symbolic link in the outputs before anything in it is removed or replaced."""
+        for _ in local_files(self.work, STAGES):
+            pass
 
     def _refuse_strangers(self) -> None:
         unfinished = {NAME, PROBE, *(f"{name}{ASIDE}" for name in (NAME, MANIFEST, PROBE))}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from spectral_graph.config import KINDS, STAGES
+from spectral_graph.errors import UnsafePathError
 from spectral_graph.run import OUTPUTS
 
 MANIFEST = "run.json"
@@ -66,11 +68,33 @@ def complete_stages(manifest: dict[str, Any] | None) -> dict[str, dict[str, Any]
 
 
 def local_files(run: Path, stages: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of all files that lie in the outputs of `stages`; unfinished ones (with a dot) are left out."""
+    """Yield the paths of all files that lie in the outputs of `stages`; unfinished ones (with a dot) are left out.
+
+    Raises:
+        UnsafePathError: a symbolic link lies there. What it leads to is no part of the run: it must be neither
+            published nor replaced.
+    """
     for part in paths_of(pattern for stage in stages for pattern in OUTPUTS[stage]):
-        root = run / part
-        found = root.rglob("*") if root.is_dir() else (root,)
-        for path in found:
-            relative = path.relative_to(run)
-            if path.is_file() and not any(name.startswith(".") for name in relative.parts):
-                yield relative.as_posix()
+        root = run
+        for name in part.split("/"):
+            root /= name
+            refuse_link(root)
+        if root.is_file():
+            yield part
+        for folder, folders, files in os.walk(root):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in (*folders, *(name for name in files if not name.startswith("."))):
+                refuse_link(Path(folder, name))
+            for name in files:
+                path = Path(folder, name)
+                if not name.startswith(".") and path.is_file():
+                    yield path.relative_to(run).as_posix()
+
+
+def refuse_link(path: Path) -> None:
+    """Raise UnsafePathError if there is a symbolic link at `path`."""
+    if path.is_symlink():
+        raise UnsafePathError(
+            f"{path} is a symbolic link to {path.readlink()}; the folder of a run behind a URL holds files only: "
+            "remove the link, or put what it leads to in its place"
+        )

@@ -10,11 +10,13 @@ from typing import Any
 
 from spectral_graph.config import STAGES
 from spectral_graph.errors import FormatError
-from spectral_graph.remote.index import NAME, REPUBLISH, Entry, Index, decode_json, digest, entry_of
+from spectral_graph.files import decode_json, remove
+from spectral_graph.inside import inside
+from spectral_graph.manifest import FORGETTING, checked_manifest
+from spectral_graph.remote.index import NAME, REPUBLISH, Entry, Index, digest, entry_of
 from spectral_graph.remote.parts import MANIFEST, complete_stages, stage_of_file
 from spectral_graph.remote.store import ObjectStore
 from spectral_graph.remote.transfer import Moved
-from spectral_graph.run import FORMAT
 
 _ATTEMPTS = 5
 
@@ -48,12 +50,9 @@ class Published:
             listed = store.read(NAME)
             if listed is None:
                 raise FormatError(f"{store.at(NAME)} is missing; {REPUBLISH}")
-            manifest, index = decode_json(raw, store.at(MANIFEST)), Index.decode(listed, store.at(NAME))
-            if manifest.get("format") != FORMAT:
-                raise FormatError(
-                    f"{store.at(MANIFEST)} has format {manifest.get('format')!r}, this version reads {FORMAT}; "
-                    "compute the run anew at another URL"
-                )
+            where = store.at(MANIFEST)
+            manifest = checked_manifest(decode_json(raw, where, REPUBLISH), where, REPUBLISH)
+            index = Index.decode(listed, store.at(NAME))
             if digest(raw) in index.manifests:
                 complete = complete_stages(manifest)
                 files = {path: entry for path, entry in index.files.items() if stage_of_file(path) in complete}
@@ -75,9 +74,10 @@ def publish(store: ObjectStore, former: Published, manifest: dict[str, Any], fil
 
 
 def with_stages(manifest: dict[str, Any], stages: set[str]) -> dict[str, Any]:
-    """Return the manifest with all stages open but `stages`."""
+    """Return the manifest with all stages open but `stages`; what is being removed here is no matter of a reader."""
     records = {name: manifest["stages"][name] if name in stages else {"state": "open"} for name in STAGES}
-    return {**manifest, "stages": records}
+    kept = {name: value for name, value in manifest.items() if name != FORGETTING}
+    return {**kept, "stages": records}
 
 
 def identity(manifest: dict[str, Any] | None) -> str:
@@ -88,19 +88,31 @@ def identity(manifest: dict[str, Any] | None) -> str:
     return digest(json.dumps(known, sort_keys=True).encode())[:16]
 
 
-def fetch(store: ObjectStore, path: str, entry: Entry, target: Path, moved: Moved) -> None:
+def fetch(store: ObjectStore, path: str, entry: Entry, run: Path, moved: Moved) -> None:
     """Bring one file here and put it in place once its checksum is right.
+
+    Args:
+        store: of the published run.
+        path: of the file, relative to the run.
+        entry: its size and checksum.
+        run: the local folder.
+        moved: called with bytes as they come.
 
     Raises:
         FormatError: it is missing, truncated or damaged; the message names it and the cure.
         RemoteError: it cannot be reached.
+        UnsafePathError: it would lie outside of `run`.
     """
+    target = inside(run, path, store.at(NAME), follow_links=False)
     aside = target.with_name(f".{target.name}.partial")
     aside.parent.mkdir(parents=True, exist_ok=True)
+    remove(aside)  # a link there would lead the download to another place
     cure = f"recompute with --force {stage_of_file(path)}, or repeat the command that made it, where it was made"
     try:
         if not store.download(path, aside, moved):
             raise FormatError(f"{store.at(path)} is missing; {cure}")
+        if aside.is_dir():
+            raise FormatError(f"{store.at(path)} is a folder, and {store.at(NAME)} lists it as a file; {cure}")
         found = entry_of(aside)
         if found.size != entry.size:
             raise FormatError(
@@ -110,4 +122,4 @@ def fetch(store: ObjectStore, path: str, entry: Entry, target: Path, moved: Move
             raise FormatError(f"{store.at(path)} is damaged: its checksum differs; {cure}")
         aside.replace(target)
     finally:
-        aside.unlink(missing_ok=True)
+        remove(aside)

@@ -22,6 +22,7 @@ from zarr.codecs import Crc32cCodec
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, remove
 from spectral_graph.validation import validated
+from spectral_graph.zarr_group import ATTRIBUTES, open_described
 
 FORMAT = 1
 _CURE = "recompute with --force segment"
@@ -32,9 +33,9 @@ _MISSING = 65_535
 
 class _Attributes(TypedDict):
     format: Literal[1]
-    grid: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    grid: Annotated[list[Annotated[int, Field(gt=0, lt=2**31)]], Field(min_length=2, max_length=2)]
     seeds: Annotated[list[int], Field(min_length=1)]
-    clusters: Annotated[int, Field(gt=0)]
+    clusters: Annotated[int, Field(gt=0, lt=2**31)]
 
 
 _FORM = TypeAdapter(_Attributes)
@@ -43,9 +44,9 @@ _FORM = TypeAdapter(_Attributes)
 class RegionStore:
     """Cluster maps on disk. Open with `create` or `open`."""
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
+    def __init__(self, path: Path, group: zarr.Group, attributes: Any) -> None:
         self.path, self._group = path, group
-        about = validated(group.attrs["spectral_graph"], _FORM, path, _CURE)
+        about = validated(attributes, _FORM, path, _CURE)
         self.grid: tuple[int, int] = (about["grid"][0], about["grid"][1])
         self.seeds: tuple[int, ...] = tuple(about["seeds"])
         self.clusters: int = about["clusters"]
@@ -57,13 +58,13 @@ class RegionStore:
         with disk_full_in_words(path):
             remove(aside)
             group = zarr.open_group(aside, mode="w", zarr_format=3)
-            group.attrs["spectral_graph"] = {
+            group.attrs[ATTRIBUTES] = {
                 "format": FORMAT,
                 "grid": list(grid),
                 "seeds": list(seeds),
                 "clusters": clusters,
             }
-        return cls(path, group)
+        return cls(path, group, group.attrs[ATTRIBUTES])
 
     @classmethod
     def open(cls, path: Path) -> RegionStore:
@@ -72,12 +73,7 @@ class RegionStore:
         Raises:
             FormatError: there is none, or it is damaged.
         """
-        try:
-            return cls(path, zarr.open_group(path, mode="r"))
-        except FormatError:
-            raise
-        except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise FormatError(f"{path} holds no regions ({error}); {_CURE}") from None
+        return cls(path, *open_described(path, "r", "holds no regions", _CURE))
 
     def add_method(self, method: str, images: int, channels: int) -> None:
         """Make room for the maps of a method."""
@@ -112,12 +108,14 @@ class RegionStore:
             FormatError: it is missing or damaged; the message names it.
         """
         place = f"{self.path}/{method}/labels, image {image}"
+        nodes = self.grid[0] * self.grid[1]
         try:
-            labels: np.ndarray = self._array(method, "labels")[seed_index, image]
+            array = self._array(method, "labels")
+            if (array.ndim, array.shape[2:], array.dtype) != (3, (nodes,), np.uint16):
+                raise ValueError(f"{array.shape} {array.dtype} are no uint16 labels of the grid {self.grid}")
+            labels: np.ndarray = array[seed_index, image]
         except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise FormatError(f"{place}: {error}; {_CURE}") from None
-        if labels.shape != (self.grid[0] * self.grid[1],):
-            raise FormatError(f"{place} has the shape {labels.shape}, not that of the grid {self.grid}; {_CURE}")
         if labels.max() >= self.clusters:
             raise FormatError(f"{place}: the chunk of seed {seed_index} is missing; {_CURE}")
         return labels.reshape(self.grid)

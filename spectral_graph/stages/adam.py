@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.solve.adam import AdamSettings, adam, open_state, solution
 from spectral_graph.solve.objective import Objective
-from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.context import Context, ImageTable, graph_of
 
 
 def solve_by_adam(
@@ -31,7 +30,7 @@ def solve_by_adam(
         config.objective,
         config.ema,
     )
-    store = GraphStore.open(context.run.folder(kind) / "graph.zarr")
+    store = graph_of(context, table, kind)
     ids = [name.rsplit("/", 1)[1] for name in store.names(f"blocks/{table.layers[0]}")]
     work = context.run.folder(kind) / "solve"
     state, damage = open_state(work, table.nodes, table.nodes_per_image, settings)

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from spectral_graph.distributed.world import World
-from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.affinity import build_affinity
 from spectral_graph.graph.batches import plan_batches
 from spectral_graph.graph.blocks import Block, GraphStore
-from spectral_graph.stages.context import Context, table_of
+from spectral_graph.stages.context import Context, features_of, table_of
 from spectral_graph.stages.graph_dataset import build_dataset_scope
 from spectral_graph.stages.graph_job import GraphJob
 
@@ -25,7 +24,7 @@ from spectral_graph.stages.graph_job import GraphJob
 def build_graphs(context: Context) -> None:
     """Write `<kind>/graph.zarr` for every affinity asked for."""
     table = table_of(context)
-    features = FeatureStore.open(context.run.path / "features.zarr")
+    features = features_of(context, table)
     build = build_dataset_scope if context.config.scope == "dataset" else build_batch_scope
     world, kinds = context.world, context.config.kinds
     if world.size > 1:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.inside import PlainName, PlainNames, shown
 from spectral_graph.validation import validated
 
 _CURE = "recompute with --force graph"
+
+
+def _share(text: str) -> str:
+    if not 0 <= float(text) <= 1:
+        raise ValueError(f"{shown(text)} is no share of the nodes, 0 to 1")
+    return text
 
 
 class Facts(TypedDict):
@@ -26,7 +33,7 @@ class Facts(TypedDict):
     largest_in_degree: int
     components: int
     largest_component: NotRequired[int]
-    in_degree_quantiles: NotRequired[dict[str, int]]
+    in_degree_quantiles: NotRequired[dict[Annotated[str, AfterValidator(_share)], int]]
     share_with_fewer_neighbours: NotRequired[float]
     recall: NotRequired[float]
 
@@ -38,15 +45,26 @@ class AllFacts(TypedDict):
     all: Facts
 
 
+class Coarse(TypedDict):
+    """Layers whose graphs have the nodes of their own, coarser grids (`spectral_graph.graph.layer_grids`)."""
+
+    mode: Literal["bilinear", "area"]
+    grids: dict[PlainName, Annotated[list[Annotated[int, Field(gt=0, lt=2**15)]], Field(min_length=2, max_length=2)]]
+
+
 class _Both(TypedDict):
     kind: Literal["vv", "qk", "kk"]
-    layers: list[str]
-    rounds: int
+    nodes: Annotated[int, Field(gt=0, lt=2**31)]
+    nodes_per_image: Annotated[int, Field(gt=0)]
+    layers: Annotated[PlainNames, Field(min_length=1)]
+    rounds: Annotated[int, Field(gt=0, lt=2**31)]
     c_intra: int
     c_inter: int
     threshold: float
     sharpen: float
     centred: bool
+    grid: Annotated[list[Annotated[int, Field(gt=0, lt=2**15)]], Field(min_length=2, max_length=2)]
+    coarse: NotRequired[Coarse]
     hubs: NotRequired[str]
     facts: NotRequired[AllFacts]
 

@@ -6,9 +6,8 @@ import numpy as np
 
 from spectral_graph.bank import Bank
 from spectral_graph.baselines import FinalFeatures, final_feature_rows
-from spectral_graph.features.store import FeatureStore
 from spectral_graph.segment.rows import FirstColumns, NormalisedRows, RowSource, WeightedColumns
-from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.context import Context, ImageTable, bank_of, features_of
 from spectral_graph.stages.notes import orthogonal_notes
 from spectral_graph.stages.titles import BASELINE
 
@@ -21,8 +20,8 @@ def methods_of(context: Context) -> tuple[str, ...]:
 def raw_rows(context: Context, table: ImageTable, method: str) -> RowSource:
     """Return all columns: of the orthogonal bank, or of the final features."""
     if method == BASELINE:
-        return FinalFeatures(FeatureStore.open(context.run.path / "features.zarr"), table.slots)
-    return Bank.open(context.run.folder(method) / "ortho")
+        return FinalFeatures(features_of(context, table), table.slots)
+    return bank_of(context.run.folder(method) / "ortho", table)
 
 
 def diffusion_weights(eigenvalues: np.ndarray, last: float) -> np.ndarray:
@@ -49,6 +48,6 @@ def clustered_rows(context: Context, table: ImageTable, method: str) -> RowSourc
         return final_feature_rows(rows, normalise=config.row_normalise)
     leading: RowSource = FirstColumns(rows, min(config.eigenvectors, rows.channels))
     if config.diffusion < 1:
-        quotients = np.array(orthogonal_notes(rows)["rayleigh_quotients"][: leading.channels])
+        quotients = np.array(orthogonal_notes(rows)["rayleigh_quotients"][: leading.channels], np.float64)
         leading = WeightedColumns(leading, diffusion_weights(quotients, config.diffusion))
     return NormalisedRows(leading) if config.row_normalise else leading

@@ -15,7 +15,7 @@ from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
 from spectral_graph.segment.rows import NormalisedRows
 from spectral_graph.segment.store import RegionStore
-from spectral_graph.stages.context import Context, ImageTable, record_of, table_of
+from spectral_graph.stages.context import Context, ImageTable, bank_of, record_of, table_of
 from spectral_graph.stages.evaluate import label_reader
 from spectral_graph.stages.graph_attributes import graph_attributes, graph_facts
 from spectral_graph.stages.metrics import Mean, Method, Metrics, read_metrics
@@ -224,7 +224,7 @@ def _gallery(context: Context, table: ImageTable, metrics: Metrics) -> list[page
     preprocess = Preprocess(config.preprocess, parse_size(config.size), config.resample)
     labels = label_reader(context, table, {})
     regions = RegionStore.open(context.run.path / "regions.zarr")
-    banks = {kind: Bank.open(context.run.folder(kind) / "ortho") for kind in config.kinds}
+    banks = {kind: bank_of(context.run.folder(kind) / "ortho", table) for kind in config.kinds}
     items = []
     for image in _shown_images(context, table):
         kept = table.images[image]

@@ -10,7 +10,6 @@ import numpy as np
 from spectral_graph.bank import Bank
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.files import remove
-from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.local_operator import local_operator
 from spectral_graph.graph.merge import Normalisation, write_merged
 from spectral_graph.graph.operator import BlockOperator, merged_operator
@@ -19,7 +18,7 @@ from spectral_graph.solve.chebyshev import rayleigh_quotients
 from spectral_graph.solve.widen import float32_rows, image_chunks
 from spectral_graph.stages.adam import solve_by_adam
 from spectral_graph.stages.chebyshev import solve_by_chebyshev
-from spectral_graph.stages.context import Context, ImageTable, table_of
+from spectral_graph.stages.context import Context, ImageTable, bank_of, graph_of, table_of
 from spectral_graph.stages.yardstick import judge
 
 
@@ -31,21 +30,23 @@ def solve(context: Context) -> None:
             _solve_kind(context, table, kind)
 
 
-def operator_of(context: Context, kind: str, work: Path, normalisation: Normalisation | None = None) -> BlockOperator:
+def operator_of(
+    context: Context, table: ImageTable, kind: str, work: Path, normalisation: Normalisation | None = None
+) -> BlockOperator:
     """Return the merged operator of one affinity, of several processes the rows that this one owns.
 
     Merged blocks that are missing are written first.
 
     Args:
         context: of the run.
+        table: its images.
         kind: the affinity.
         work: folder for working space.
         normalisation: that of the run by default.
     """
     config, world = context.config, context.world
     normalisation = normalisation or config.normalisation
-    store = GraphStore.open(context.run.folder(kind) / "graph.zarr")
-    layers: list[str] = store.attributes["layers"]
+    store, layers = graph_of(context, table, kind), table.layers
     ids = [name.rsplit("/", 1)[1] for name in store.names(f"blocks/{layers[0]}")]
     if world.size > 1:
         if world.leads:
@@ -66,7 +67,7 @@ def _solve_kind(context: Context, table: ImageTable, kind: str) -> None:
     config, folder, world = context.config, context.run.folder(kind), context.world
     work = folder / "solve"
     images = world.mine(len(table.images))
-    operator = operator_of(context, kind, work)
+    operator = operator_of(context, table, kind, work)
     notes: dict[str, Any] = {}
     if config.solver == "chebyshev":
         read, notes = solve_by_chebyshev(context, table, kind, operator)
@@ -87,7 +88,7 @@ def _solve_kind(context: Context, table: ImageTable, kind: str) -> None:
         quotients = rayleigh_quotients(operator, x, work)
         if config.yardstick != "none":
             exact = config.normalisation == "random_walk"
-            walk = operator if exact else operator_of(context, kind, work, "random_walk")
+            walk = operator if exact else operator_of(context, table, kind, work, "random_walk")
             notes["yardstick"] = judge(context, table, walk, x, work, notes.get("eigenvalues") if exact else None)
     about = {"solver": config.solver, "grid": list(table.grid), "rayleigh_quotients": quotients.tolist()}
     commit_together(bank, world, **about, **notes)
@@ -103,9 +104,9 @@ def orthogonalise_banks(context: Context) -> None:
         for kind in config.kinds:
             folder, work = context.run.folder(kind), context.run.folder(kind) / "work"
             if not world.agree(Bank.exists(folder / "ortho")):
-                source = Bank.open(folder / "bank", verify=False)  # its rows are checked as they are read
+                source = bank_of(folder / "bank", table, verify=False)  # its rows are checked as they are read
                 target = Bank(folder / "ortho", source.shape, ("X",), table.nodes_per_image, source.dtype)
-                operator = operator_of(context, kind, work)
+                operator = operator_of(context, table, kind, work)
                 result = orthogonalise(source, target, order, operator.apply, work, world)
                 with float32_rows(target, world.folder(work), world.mine(target.n_images)) as x:
                     quotients = rayleigh_quotients(operator, x, work)

@@ -13,7 +13,7 @@ from spectral_graph.errors import ConfigError
 from spectral_graph.grid_map import grid_map
 from spectral_graph.solve.chebyshev import MEMORY_BYTES
 from spectral_graph.solve.streaming import workspace
-from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.context import Context, ImageTable, bank_of
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def warm_start(context: Context, table: ImageTable, kind: str, work: Path) -> It
             f"--warm-start {other}: that run has {len(theirs.images)} images, this one {len(table.images)}, and they "
             "must be the same in the same order; name a run on the same images, or leave the option out"
         )
-    bank = Bank.open(other / kind / "bank", verify=False)  # its rows are checked as they are read
+    bank = bank_of(other / kind / "bank", theirs, verify=False)  # its rows are checked as they are read
     images, nodes = context.world.mine(len(table.images)), table.nodes_per_image
     shape = (len(images) * nodes, bank.channels)
     with workspace(context.world.folder(work) / "warm", shape, 1, MEMORY_BYTES) as (start,):

@@ -97,17 +97,10 @@ class StoreRows:
     def __init__(
         self, store: FeatureStore, layer: str, tensor: str, slots: Sequence[int], own_grid: bool = False
     ) -> None:
-        import zarr
-
         self._store, self._layer, self._tensor = store, layer, tensor
         self._slots = np.asarray(slots, np.int64)
         self._map = None if own_grid else store.map_to_grid(layer)
-        try:
-            self._array: Any = zarr.open_array(store.path / "layers" / layer / tensor, mode="r")
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            raise FormatError(
-                f"{store.path} holds no tensor {tensor} of layer {layer} ({error}); recompute with --force extract"
-            ) from None
+        self._array: Any = store.tensor(layer, tensor)
         self._nodes = int(self._array.shape[1]) if self._map is None else int(self._map.shape[0])
         self.shape: tuple[int, int] = (len(self._slots) * self._nodes, int(self._array.shape[2]))
         self.dtype: np.dtype[Any] = np.dtype(np.float16 if self._map is None else np.float32)
