@@ -46,7 +46,7 @@ FACTS = {
 }  # fmt: skip
 GRAPH = {
     "kind": "vv", "scope": "batch", "batch": 4, "layers": ["blocks.0"], "rounds": 1, "nodes": 4,
-    "nodes_per_image": 4, "c_intra": 2, "c_inter": 1, "threshold": 0.1, "sharpen": 1, "centred": True,
+    "nodes_per_image": 4, "grid": [2, 2], "c_intra": 2, "c_inter": 1, "threshold": 0.1, "sharpen": 1, "centred": True,
     "facts": {"layers": {"blocks.0": FACTS}, "all": FACTS},
 }  # fmt: skip
 

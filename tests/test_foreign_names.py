@@ -40,7 +40,7 @@ IMAGES = tuple(KeptImage(f"{slot}", slot, (0, 0, 8, 4), (4, 8)) for slot in (0, 
 TABLE = ImageTable((2, 3), (28, 42), ("a", "b"), IMAGES, (), {"name": "m", "weights": {}, "note": ""})
 GRAPH = {
     "kind": "vv", "scope": "dataset", "neighbours": "cells", "layers": ["a", "b"], "rounds": 1, "nodes": 12,
-    "nodes_per_image": 6, "c_intra": 2, "c_inter": 1, "threshold": 0.1, "sharpen": 1, "centred": True,
+    "nodes_per_image": 6, "grid": [2, 3], "c_intra": 2, "c_inter": 1, "threshold": 0.1, "sharpen": 1, "centred": True,
 }  # fmt: skip
 
 

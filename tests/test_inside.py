@@ -1,7 +1,6 @@
 """Paths from outside stay in their folder."""
 
 import os
-import posixpath
 
 import pytest
 from hypothesis import given
