@@ -21,6 +21,8 @@ PCA_ROWS = 4096
 ITERATIONS = 5
 ROWS_PER_CELL = 16
 """Rows in the sample that trains the cells, for each cell."""
+NEAR_GROUPS = 4
+"""Groups whose cells are compared to place a row: one misplaced costs recall, which is measured, never correctness."""
 
 
 def cells_for(nodes: int) -> int:
@@ -72,6 +74,29 @@ class Cells:
             projected, owner, self.centroids, nobody[: len(self)], self.group_ptr, chosen, min(count, len(self))
         )
         return cells
+
+    def place(self, projected: torch.Tensor) -> torch.Tensor:
+        """Return the cell (n,) int32 that each row (n, k) float16 lies in: the same one for equal rows."""
+        return self.nearest(projected.float(), 1, NEAR_GROUPS)[:, 0].contiguous()
+
+    def probes(self, projected: torch.Tensor, own: torch.Tensor, count: int, groups: int) -> torch.Tensor:
+        """Return the cells that each row probes: first its own, where its equals are, then the nearest others.
+
+        Args:
+            projected: (n, k) float16.
+            own: (n,) int32, from `place`.
+            count: cells wanted.
+            groups: see `nearest`.
+
+        Returns:
+            (n, count) int32, all different, -1 where the groups have fewer cells.
+        """
+        near = self.nearest(projected.float(), count, groups)
+        is_own = near == own[:, None]
+        # The own cell moves to the front, or drives out the last one.
+        at = torch.where(is_own.any(1), is_own.int().argmax(1), near.shape[1] - 1)
+        shifted = torch.cat([own[:, None], near[:, :-1]], 1)
+        return torch.where(torch.arange(near.shape[1]) <= at[:, None], shifted, near)
 
 
 def principal_directions(unit: torch.Tensor) -> torch.Tensor:
