@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from spectral_graph.errors import ConfigError
+from spectral_graph.one_thread import one_thread
 from spectral_graph.ops import cell_topc, gram
 
 ENERGY = 0.96
@@ -123,6 +121,7 @@ def train_cells(basis: torch.Tensor, sample: torch.Tensor, number: int, seed: in
     Raises:
         ConfigError: FAISS is not installed.
     """
+    import_faiss()  # before the limit, which holds for the libraries that are loaded
     with one_thread():
         return _train(basis, sample, number, seed)
 
@@ -160,19 +159,6 @@ def kmeans(rows: np.ndarray, number: int, seed: int) -> np.ndarray:
     )
     clustering.train(rows)
     return np.array(clustering.centroids, np.float32)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let FAISS and the linear algebra libraries use one thread: their sums depend on how many there are."""
-    faiss = import_faiss()
-    threads = faiss.omp_get_max_threads()
-    with threadpool_limits(1):
-        faiss.omp_set_num_threads(1)
-        try:
-            yield
-        finally:
-            faiss.omp_set_num_threads(threads)
 
 
 def import_faiss() -> Any:
