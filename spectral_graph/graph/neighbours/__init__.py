@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from spectral_graph.graph.neighbours.find import METHODS, Method, find_neighbours
 from spectral_graph.graph.neighbours.lists import NeighbourLists, is_complete, open_lists
-from spectral_graph.graph.neighbours.recall import falls_short
+from spectral_graph.graph.neighbours.recall import falls_short, shortfall
 from spectral_graph.graph.neighbours.rows import ArrayRows, Rows, StoreRows
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     "find_neighbours",
     "is_complete",
     "open_lists",
+    "shortfall",
 ]

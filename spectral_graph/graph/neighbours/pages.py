@@ -14,6 +14,9 @@ from numpy.lib.format import open_memmap
 from spectral_graph.bank.rows import allocate
 from spectral_graph.files import disk_full_in_words, require_space
 
+CHECKED_BYTES = 1 << 24
+"""Bytes that go into a checksum at a time."""
+
 
 class Scratch:
     """Named arrays of a search: in memory where they are few, else memory-mapped files of a folder.
@@ -99,8 +102,8 @@ def drop_pages(*arrays: np.ndarray) -> None:
 
 def checksum(array: np.ndarray, crc: int = 0) -> int:
     """Return the CRC-32C of the bytes of a contiguous array; `crc` is that of what comes before it."""
-    flat = array.reshape(-1)
-    for begin in range(0, len(flat), 1 << 22):
-        crc = google_crc32c.extend(crc, flat[begin : begin + (1 << 22)].tobytes())
+    flat = array.reshape(-1).view(np.uint8)
+    for begin in range(0, len(flat), CHECKED_BYTES):
+        crc = google_crc32c.extend(crc, flat[begin : begin + CHECKED_BYTES])
         drop_pages(array)
     return crc

@@ -128,3 +128,16 @@ def falls_short(facts: Mapping[str, Any]) -> bool:
     asked = facts.get("recall_asked")
     recall: float = facts.get("recall", 1.0)
     return asked is not None and recall < 1 and recall + ERRORS * facts.get("recall_error", 0.0) < asked
+
+
+def shortfall(facts: Mapping[str, Any]) -> str:
+    """Return a sentence on a recall that falls short, with its cure.
+
+    Args:
+        facts: for which `falls_short` is true.
+    """
+    return (
+        f"the search found {facts['recall']:.3f} of the nearest neighbours (recall, measured on "
+        f"{facts.get('recall_queries', 0)} nodes), less than the {facts['recall_asked']:g} asked for; "
+        "neighbours = exact finds all of them, a higher recall makes the search try harder"
+    )

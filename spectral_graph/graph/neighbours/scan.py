@@ -52,9 +52,7 @@ class Scan:
         images = torch.from_numpy(job.images)
         free = torch.full((len(nodes), places), -1, dtype=torch.int32)
         image = images[torch.from_numpy(nodes)]
-        return cls(
-            nodes, unit, projected, image, free, torch.full(free.shape, -torch.inf), job.threshold, images
-        )
+        return cls(nodes, unit, projected, image, free, torch.full(free.shape, -torch.inf), job.threshold, images)
 
     def see(self, begin: int, unit: torch.Tensor) -> None:
         """Look at the unit rows (n, d) of the keys from node `begin` on."""
