@@ -69,10 +69,14 @@ def search_cells(job: Job, checkpoint: Checkpoint) -> tuple[NeighbourLists, dict
         keys = Table(scratch[0])
         queries = keys if shared else Table(scratch[1])
         lists = open_lists(job.folder)
+    there = np.zeros(job.nodes, bool)
+    there[queries.node[: len(queries)].numpy()] = True
+    # Nothing is written into the lists of the others, and nothing would replace damage there.
+    lists.columns[~there], lists.values[~there] = -1, 0
     placed = time.perf_counter()
     effort = Effort(**state["effort"])
     _search(job, cells, queries, keys, effort, lists, scratch, checkpoint, state)
-    again = search_again(job, lists, truth.tuning)
+    again = search_again(job, lists, there)
     facts = {
         **truth.held_out.facts(lists.columns, lists.values),
         "cells": len(cells),

@@ -59,7 +59,7 @@ def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]
     chosen = time.perf_counter()
 
     lists = new_lists(job.folder, job.nodes, job.count)
-    zero, wider, few = 0, 0, []
+    there, wider, few = np.zeros(job.nodes, bool), 0, []
     sizes = np.diff(job.image_ptr)
     for image in range(len(job.image_ptr) - 1):
         begin, end = int(job.image_ptr[image]), int(job.image_ptr[image + 1])
@@ -67,11 +67,10 @@ def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]
         if begin == end:
             continue
         queries = unit[begin:end] if job.key is job.query else _unit(job, job.query, begin, end).numpy()
-        there = queries.any(axis=1)
-        zero += int((~there).sum())
+        there[begin:end] = queries.any(axis=1)
         values, columns = search(queries, (begin, end), effort)
         wanted = min(job.count, job.nodes - int(sizes[image]))
-        lacking = np.flatnonzero(there & ((columns >= 0).sum(1) < wanted))
+        lacking = np.flatnonzero(there[begin:end] & ((columns >= 0).sum(1) < wanted))
         if len(lacking) and WIDER * effort <= most:
             wider += len(lacking)
             values[lacking], columns[lacking] = search(queries[lacking], (begin, end), WIDER * effort)
@@ -80,12 +79,12 @@ def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]
         columns, values = _tidy(job, values, columns)
         lists.columns[begin:end] = columns
         lists.values[begin:end] = values
-    again = search_again(job, lists, tuning, np.concatenate(few))
+    again = search_again(job, lists, there, np.concatenate(few))
     job.report(job.nodes, job.nodes)
     return lists, {
         **truth.held_out.facts(lists.columns, lists.values),
         "effort": effort,
-        "zero_rows": zero,
+        "zero_rows": int((~there).sum()),
         "searched_again": max(wider, again),
         "seconds_building": built - start,
         "seconds_choosing": chosen - built,

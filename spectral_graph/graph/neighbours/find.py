@@ -12,7 +12,7 @@ import numpy as np
 
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.neighbours.cell_search import search_cells
-from spectral_graph.graph.neighbours.exact import search_exact
+from spectral_graph.graph.neighbours.exact import MERGED, search_exact
 from spectral_graph.graph.neighbours.faiss_search import search_faiss
 from spectral_graph.graph.neighbours.job import make_job
 from spectral_graph.graph.neighbours.lists import NeighbourLists, publish
@@ -122,5 +122,6 @@ def find_neighbours(
     facts["seconds"] = time.perf_counter() - start
     lists = publish(work, lists, facts)
     checkpoint.remove()
+    (work / MERGED).unlink(missing_ok=True)
     shutil.rmtree(work / "tables", ignore_errors=True)
     return lists
