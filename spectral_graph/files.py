@@ -66,6 +66,15 @@ def write_atomically(path: Path, data: bytes) -> None:
             aside.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk, so that a rename survives a loss of power."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically, keys in the order given."""
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())

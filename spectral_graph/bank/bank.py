@@ -20,10 +20,10 @@ import numpy as np
 
 from spectral_graph.bank.described import Described
 from spectral_graph.bank.generation import CURRENT, PREVIOUS, Generation
-from spectral_graph.bank.rows import RowFile, storage_dtype, sync_folder
+from spectral_graph.bank.rows import RowFile, storage_dtype
 from spectral_graph.bank.succession import complete, left_behind, next_of, records_after, remove_others, start_next
 from spectral_graph.errors import FormatError
-from spectral_graph.files import write_atomically
+from spectral_graph.files import sync_folder, write_atomically
 
 if TYPE_CHECKING:
     import torch

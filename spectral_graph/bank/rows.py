@@ -43,15 +43,6 @@ def allocate(handle: BinaryIO, size: int) -> None:
         handle.write(b"\0" * size)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force the names in a folder to the disk, so that a rename survives a loss of power."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def runs(images: np.ndarray) -> Iterator[tuple[int, int, int]]:
     """Yield (position in `images`, first image, length) of each run of consecutive images."""
     if len(images):

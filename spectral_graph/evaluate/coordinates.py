@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from spectral_graph.errors import ConfigError
+from spectral_graph.one_thread import one_thread
 from spectral_graph.segment.rows import RowSource, read_chunks
 
 # The unit of the error is one cell of a grid of this side, whatever the grid of the rows is. The paper does
@@ -75,8 +76,6 @@ def coordinate_regression(
         ConfigError: the grid does not fit the rows.
         FeatureError: a row holds NaN or infinity.
     """
-    from threadpoolctl import threadpool_limits
-
     if min(grid) < 1 or grid[0] * grid[1] != source.nodes_per_image:
         raise ConfigError(
             f"a grid of {grid[0]} x {grid[1]} does not hold the {source.nodes_per_image} nodes of an image; "
@@ -88,8 +87,8 @@ def coordinate_regression(
     target -= target.mean(axis=0)
     halves = (_Moments.zeros(source.channels), _Moments.zeros(source.channels))
     offset: np.ndarray | None = None
-    with threadpool_limits(limits=1):
-        for start, stop, rows in read_chunks(source, image_chunk):
+    for start, stop, rows in read_chunks(source, image_chunk):
+        with one_thread():
             for image in range(start, stop):
                 x = rows[(image - start) * nodes : (image - start + 1) * nodes].astype(np.float64)
                 if offset is None:
@@ -97,8 +96,9 @@ def coordinate_regression(
                     # In float32, so that a constant column becomes exactly zero.
                     offset = x.mean(axis=0).astype(np.float32).astype(np.float64)
                 halves[image % 2].add(x - offset, target)
-        even, odd = halves
-        everything = even.plus(odd)
+    even, odd = halves
+    everything = even.plus(odd)
+    with one_thread():
         return CoordinateRegression(
             mse=everything.error(everything.fit()),
             mse_held_out=odd.error(even.fit()) if source.n_images > 1 else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from spectral_graph.graph.blocks import Block
 from spectral_graph.grid_map import map_of_nodes
 
 QUANTILES = (0.5, 0.9, 0.99)
+RECALL_FACTS = ("recall", "recall_asked", "recall_error", "recall_queries")
+"""What is known of the recall of a search; error and queries only where it was measured."""
 
 
 class GraphFacts:
@@ -27,7 +30,7 @@ class GraphFacts:
         self.nodes = nodes
         self.weight = 0.0
         self.edges = self.short_rows = self.blocks = self.rows = 0
-        self.recall = 1.0
+        self.recall: dict[str, Any] = {"recall": 1.0}
         self._chosen = np.zeros(1, np.int64)
         self._component = np.arange(nodes)
         self._touched = np.zeros(nodes, bool)
@@ -40,7 +43,7 @@ class GraphFacts:
         self.weight += float(block.values.sum(dtype=np.float64))
         self.rows += len(block.rows)
         self.short_rows += int(block.facts["short_rows"])
-        self.recall = min(self.recall, float(block.facts["recall"]))
+        self._lower_recall(block.facts)
         self._chosen = _sum(self._chosen, np.bincount(block.in_degree, minlength=1))
         self._touched[block.rows[np.diff(block.indptr) > 0]] = True
         self._join_block(block)
@@ -58,7 +61,7 @@ class GraphFacts:
         self.weight += other.weight
         self.rows += other.rows
         self.short_rows += other.short_rows
-        self.recall = min(self.recall, other.recall)
+        self._lower_recall(other.recall)
         self._chosen = _sum(self._chosen, other._chosen)
         if g is None:
             self._touched |= other._touched
@@ -70,6 +73,11 @@ class GraphFacts:
         kept = np.repeat(other._touched, np.diff(reach.indptr))
         self._touched[reach.indices[kept]] = True
         self._join(np.repeat(first, np.diff(reach.indptr))[kept], reach.indices[kept])
+
+    def _lower_recall(self, facts: Mapping[str, Any]) -> None:
+        """Keep the facts of the lowest recall."""
+        if (facts["recall"], "recall_asked" not in facts) < (self.recall["recall"], "recall_asked" not in self.recall):
+            self.recall = {name: facts[name] for name in RECALL_FACTS if name in facts}
 
     def _join_block(self, block: Block) -> None:
         columns, counts, starts = block.column_ids, np.diff(block.indptr), block.indptr[:-1]
@@ -105,7 +113,8 @@ class GraphFacts:
         in any block; mean_degree is the mean row sum over the blocks; each isolated node is a component. The
         in-degrees are those of the selection, before it is made symmetric, one for each row of each block; a quantile
         is the least in-degree that at least that share of the rows does not exceed. recall is that of the neighbour
-        search, measured on a sample; of several layers the least.
+        search; recall_asked is what was asked for, recall_error the standard error and recall_queries the number of
+        the queries it was measured on, where it was measured. Of several layers it is the least.
         """
         sizes = np.bincount(self._component, minlength=1)
         below = np.cumsum(self._chosen)
@@ -122,7 +131,7 @@ class GraphFacts:
             "largest_in_degree": len(self._chosen) - 1,
             "components": int((sizes > 0).sum()),
             "largest_component": int(sizes.max()),
-            "recall": self.recall,
+            **self.recall,
         }
 
 

@@ -12,11 +12,12 @@ import torch
 
 from spectral_graph.graph.affinity import nearest
 from spectral_graph.graph.dataset_scope import InterLists
+from spectral_graph.graph.facts import RECALL_FACTS
 from spectral_graph.graph.lists import Lists
 from spectral_graph.graph.neighbours import Method, Rows, find_neighbours, is_complete, open_lists
 from spectral_graph.graph.selection import Selection
 
-SEARCH_FACTS = ("recall", "cells", "probed", "zero_rows")
+SEARCH_FACTS = (*RECALL_FACTS, "cells", "probed", "zero_rows", "searched_again")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class LayerLists:
         seed: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> tuple[InterLists | None, dict[str, Any]]:
-        """Return the neighbours in other images, and facts about their search; None where none are wanted.
+        """Return the neighbours in other images, and facts about their search (SEARCH_FACTS, those there are).
+
+        Where no neighbours are wanted, None and a recall of 1.
 
         Args:
             method: see `find_neighbours`.

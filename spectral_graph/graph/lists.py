@@ -1,21 +1,21 @@
 """Directed neighbour lists on disk, a range of rows a file, and their transpose by way of the disk.
 
-They are working files between the search and the finished graph. A file is written aside and renamed, so an
-interrupted build finds whole files or none. Memory: one range of rows, and one number a node.
+They are working files between the search and the finished graph (`checked_file`). A build that goes on makes files anew
+that are not whole. Memory: one range of rows, and one number a node.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix, csr_matrix
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import disk_full_in_words, remove
+from spectral_graph.files import remove
+from spectral_graph.graph.checked_file import is_whole, read_part, write_parts
 from spectral_graph.ops import csr_transpose
 
 
@@ -91,21 +91,29 @@ class ListFiles:
 
     @property
     def complete(self) -> bool:
-        """Tell whether all files are there."""
+        """Tell whether all files are there and whole."""
         return all(map(self.has, range(len(self))))
 
     def has(self, index: int) -> bool:
-        """Tell whether a file is there."""
-        return self._file(index).is_file()
+        """Tell whether a file is there and whole."""
+        return is_whole(self._file(index), 1)
 
     def read(self, index: int) -> Lists:
-        """Return the lists of one range of rows."""
-        with self._file(index).open("rb") as file:
-            return Lists(np.load(file), np.load(file), np.load(file))
+        """Return the lists of one range of rows.
+
+        Raises:
+            FormatError: the file is missing or damaged.
+        """
+        content = read_part(self._file(index), 0)
+        head = 8 * (int(self.bounds[index + 1] - self.bounds[index]) + 1)
+        if len(content) < head or (len(content) - head) % 8:
+            raise FormatError(f"{self._file(index)} holds other rows; remove it and run the same command again")
+        indices, values = np.split(content[head:], 2)
+        return Lists(content[:head].view(np.int64), indices.view(np.int32), values.view(np.float32))
 
     def write(self, index: int, lists: Lists) -> None:
         """Store the lists of one range of rows."""
-        _publish(self._file(index), lists.indptr, lists.indices, lists.values)
+        write_parts(self._file(index), [(lists.indptr, lists.indices, lists.values)])
 
     def _file(self, index: int) -> Path:
         return self.path / f"{index:06d}.lists"
@@ -126,22 +134,30 @@ class Transposed:
         self.source, self.folder = source, folder
 
     def spill(self) -> None:
-        """Write the entries of each range, ordered by column; ranges that an earlier call wrote are kept."""
+        """Write the entries of each range, ordered by column; ranges that an earlier call wrote are kept if whole.
+
+        A part of a file holds the columns, rows and values of the entries in one range of columns.
+        """
         for index in range(len(self.source)):
-            if not self._file(index).is_file():
+            if not is_whole(self._file(index), len(self.source)):
                 turned = self.source.read(index).transpose(self.source.nodes)
                 columns = turned.row_of_entry.astype(np.int32)
                 rows = turned.indices + np.int32(self.source.bounds[index])
-                _publish(self._file(index), turned.indptr[self.source.bounds], columns, rows, turned.values)
+                cuts = turned.indptr[self.source.bounds[1:-1]]
+                parts = zip(*(np.split(array, cuts) for array in (columns, rows, turned.values)), strict=True)
+                write_parts(self._file(index), list(parts))
 
     def read(self, index: int) -> Lists:
-        """Return the lists of one range of the transpose."""
+        """Return the lists of one range of the transpose.
+
+        Raises:
+            FormatError: a file is missing or damaged.
+        """
         first, last = (int(bound) for bound in self.source.bounds[index : index + 2])
         parts: list[tuple[np.ndarray, ...]] = []
         for other in range(len(self.source)):
-            with self._file(other).open("rb") as file:
-                starts = np.load(file)
-                parts.append(tuple(_load_slice(file, int(starts[index]), int(starts[index + 1])) for _ in range(3)))
+            columns, rows, values = np.split(read_part(self._file(other), index), 3)
+            parts.append((columns.view(np.int32), rows.view(np.int32), values.view(np.float32)))
         columns, rows, values = (np.concatenate(part) for part in zip(*parts, strict=True))
         # Sources come in ascending order, and the conversion keeps the order within a row.
         matrix = coo_matrix((values, (columns - np.int32(first), rows)), shape=(last - first, self.source.nodes))
@@ -153,39 +169,3 @@ class Transposed:
 
     def _file(self, index: int) -> Path:
         return self.folder / f"{index:06d}.spill"
-
-
-def _load_slice(file: BinaryIO, start: int, stop: int) -> np.ndarray:
-    """Return the elements start..stop of the .npy array that begins at the position of `file`, and go past it."""
-    version = np.lib.format.read_magic(file)
-    assert version == (1, 0)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    begin = file.tell()
-    file.seek(begin + start * dtype.itemsize)
-    part = np.fromfile(file, dtype, stop - start)
-    file.seek(begin + shape[0] * dtype.itemsize)
-    if len(part) != stop - start:
-        raise FormatError(f"{file.name} is truncated; recompute with --force graph")
-    return part
-
-
-class _Checked:
-    """Hides from NumPy that this is a file: to a file it writes through a C stream and does not see a full disk."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, data: bytes) -> int:
-        """Write all of `data`."""
-        return self._file.write(data)
-
-
-def _publish(path: Path, *arrays: np.ndarray) -> None:
-    """Write arrays behind one another in .npy format, aside, then rename."""
-    aside = path.with_name(f".{path.name}.partial")
-    with disk_full_in_words(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            for array in arrays:
-                np.save(_Checked(file), array)
-        aside.replace(path)

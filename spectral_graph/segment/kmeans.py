@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectral_graph.errors import ConfigError, FeatureError
+from spectral_graph.one_thread import one_thread
 from spectral_graph.segment.rows import RowSource, read_chunks
 
 
@@ -151,15 +152,13 @@ def assign(
 def _assign(
     reads: Iterator[tuple[int, int, np.ndarray]], nodes: int, model: KMeansModel
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    from threadpoolctl import threadpool_limits
-
     centroids = model.centroids.astype(np.float64)
     dtype = np.uint16 if model.k <= 2**16 else np.int32
     for start, stop, rows in reads:
         labels = np.empty((stop - start, nodes), dtype=dtype)
         # One image at a time: the (nodes, k) distances are the largest temporary. Products this small lose more
         # by waiting for other threads than they gain; the limit ends before the caller goes on.
-        with threadpool_limits(limits=1):
+        with one_thread():
             for image in range(stop - start):
                 labels[image] = _nearest(rows[image * nodes : (image + 1) * nodes].astype(np.float64), centroids)
         yield start, stop, labels
@@ -198,12 +197,11 @@ def _lloyd(rows: np.ndarray, k: int, seed: int, n_init: int, max_iter: int) -> t
     """Centroids float32 (k, C) and inertia of scikit-learn's K-means on one thread."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
 
     estimator = KMeans(
         n_clusters=k, init="k-means++", n_init=n_init, max_iter=max_iter, random_state=seed, copy_x=False
     )
-    with threadpool_limits(limits=1), warnings.catch_warnings():
+    with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             estimator.fit(rows)

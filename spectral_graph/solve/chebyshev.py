@@ -14,13 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 
 from spectral_graph.bank import Bank
 from spectral_graph.borrow import borrow
@@ -111,11 +109,7 @@ def chebyshev(
     width = block_width(n, channels)
     images = range(rows.start // nodes_per_image, rows.stop // nodes_per_image)
     resumed = world.agree(Bank.exists(work / "state"))
-    # Threads of BLAS gain nothing on (K, K) problems, and waiting ones take the cores from the operators' threads.
-    with (
-        _blas().limit(limits=1),
-        _columns(operator, width, work, memory_bytes, device) as (columns, (x, product, free)),
-    ):
+    with _columns(operator, width, work, memory_bytes, device) as (columns, (x, product, free)):
         if resumed:
             state = Bank.open(work / "state", verify=False)  # its rows are checked as they are read
             for begin, end in image_chunks(state, images):
@@ -158,12 +152,6 @@ def chebyshev(
             on_round(rounds[-1])
         found = columns.as_result(x, work, memory_bytes)
     return Eigenvectors(found, nodes_per_image, rows.start), rounds
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """Return the libraries of BLAS, which take longer to find than a small problem to solve."""
-    return ThreadpoolController().select(user_api="blas")
 
 
 def _columns(

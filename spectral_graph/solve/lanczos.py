@@ -13,6 +13,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
 from spectral_graph.distributed.world import World
+from spectral_graph.one_thread import one_blas_thread
 from spectral_graph.solve.recurrence import Operator
 from spectral_graph.solve.streaming import random_rows
 
@@ -73,8 +74,10 @@ def estimate_spectrum(operator: Operator, seed: int, steps: int = STEPS) -> Spec
         if beta[-1] < BREAKDOWN:
             break
         before, v = v, w / np.float32(beta[-1])
+    with one_blas_thread():
+        solution = eigh_tridiagonal(alpha, beta[: len(alpha) - 1])
     # All processes go on with the same bits: they may have different processors.
-    ritz, vectors = map(world.from_leader, eigh_tridiagonal(alpha, beta[: len(alpha) - 1]))
+    ritz, vectors = map(world.from_leader, solution)
     residuals = beta[-1] * np.abs(vectors[-1])
     lower, upper = float(ritz[0] - residuals[0]), float(ritz[-1] + residuals[-1])
     # Gauss quadrature: a node stands for its weight, half of which lies above it.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
+from spectral_graph.one_thread import one_blas_thread
 from spectral_graph.solve.columns import Array, Columns
 
 RANK_TOLERANCE = 1e-12
@@ -49,8 +50,10 @@ def rayleigh_ritz(
     """
     width, world = y.shape[1], columns.operator.world
     squares = world.sum(columns.grams(y, sy))
+    with one_blas_thread():
+        solution = _small_problem(*squares)
     # All processes go on with the same bits: they may have different processors.
-    full, ritz, residuals = map(world.from_leader, _small_problem(*squares))
+    full, ritz, residuals = map(world.from_leader, solution)
     columns.rotate(y, full, out)
     rank = int(np.isfinite(ritz).sum())
     if rank < width:

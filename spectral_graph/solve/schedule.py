@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spectral_graph.distributed.world import World
+from spectral_graph.one_thread import one_blas_thread
 from spectral_graph.solve.lanczos import Spectrum
 from spectral_graph.solve.polynomials import evaluate, kernel_polynomial
 from spectral_graph.solve.rayleigh_ritz import Round
@@ -69,7 +70,9 @@ class Schedule:
         # After an interruption the filters before are chosen again, from the same numbers.
         for count in range(len(self._filters), len(rounds) + 1):
             warm = count < len(rounds) and rounds[count].degree == 0
-            self._filters.append([] if warm else self._shared(self._choose(rounds[:count])))
+            with one_blas_thread():
+                chosen = [] if warm else self._choose(rounds[:count])
+            self._filters.append([] if warm else self._shared(chosen))
         return self._filters[len(rounds)]
 
     def _choose(self, rounds: Sequence[Round]) -> list[Factors]:

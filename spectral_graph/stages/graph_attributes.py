@@ -36,6 +36,9 @@ class Facts(TypedDict):
     in_degree_quantiles: NotRequired[dict[Annotated[str, AfterValidator(_share)], int]]
     share_with_fewer_neighbours: NotRequired[float]
     recall: NotRequired[float]
+    recall_asked: NotRequired[float]
+    recall_error: NotRequired[float]
+    recall_queries: NotRequired[int]
 
 
 class AllFacts(TypedDict):

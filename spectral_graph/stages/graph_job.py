@@ -16,6 +16,7 @@ from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.facts import GraphFacts
 from spectral_graph.graph.layer_grids import coarse_attribute, layer_map
+from spectral_graph.graph.neighbours import falls_short, shortfall
 from spectral_graph.graph.selection import Selection
 from spectral_graph.stages.context import Context, ImageTable
 
@@ -142,10 +143,16 @@ class GraphJob:
         self._facts.setdefault(layer, GraphFacts(nodes)).add(block)
 
     def finish(self, store: GraphStore) -> None:
-        """Note the facts of each layer, and of all layers together, in the store of a graph that is built."""
+        """Note the facts of each layer, and of all layers together, in the store of a graph that is built.
+
+        A layer whose search reached less recall than it was asked for is reported.
+        """
         remove(store.path / WORK)
         everything = GraphFacts(self.table.nodes)
         for layer in self.table.layers:
             everything.include(self._facts[layer], layer_map(store.attributes, layer))
         by_layer = {layer: self._facts[layer].summary() for layer in self.table.layers}
         store.set_attributes(facts={"layers": by_layer, "all": everything.summary()})
+        for layer, facts in by_layer.items():
+            if falls_short(facts):
+                self.context.reporter.note(f"graph {self.kind} {layer}: {shortfall(facts)}")

@@ -310,3 +310,90 @@ def test_finished_lists_that_changed_on_the_disk_do_not_count_as_finished(tmp_pa
     assert is_complete(tmp_path) and np.array_equal(again.columns, columns)
     file.write_bytes(raw[:1000])
     assert not is_complete(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["rows", "projected", "node", "image", "inverse", "cell_ptr", "truth", "lists"])
+@pytest.mark.parametrize("damage", ["flipped", "zeroed", "cut", "gone"])
+def test_a_search_does_not_go_on_with_damaged_files(tmp_path, monkeypatch, one_thread, name, damage):
+    monkeypatch.setattr(cell_search, "IN_MEMORY", 0)
+    monkeypatch.setattr(cell_search, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    rows, ptr = scene(8, 40)
+    rows[33] = 0
+    whole = find_neighbours(ArrayRows(rows), None, ptr, 6, recall=0.9, work=tmp_path / "a")
+    seen = []
+
+    def stop(done, total):
+        seen.append(done)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    search = {"recall": 0.9, "work": tmp_path / "b", "on_progress": stop}
+    with pytest.raises(KeyboardInterrupt):
+        find_neighbours(ArrayRows(rows), None, ptr, 6, **search)
+    assert seen[-1] > 0
+    path = tmp_path / "b" / ("lists.npy" if name == "lists" else f"tables/query/{name}.npy")
+    raw = bytearray(path.read_bytes())
+    if damage == "gone":
+        path.unlink()
+    else:
+        if damage == "flipped":
+            searched = int(np.flatnonzero(np.asarray(open_lists(tmp_path / "b").columns)[:, 0] >= 0)[0])
+            raw[128 + 4 * 6 * searched + 1 if name == "lists" else -9] ^= 4
+        elif damage == "zeroed":
+            raw[128:] = bytes(len(raw) - 128)
+        path.write_bytes(raw[: len(raw) // 2] if damage == "cut" else raw)
+    again = find_neighbours(ArrayRows(rows), None, ptr, 6, **search)
+    assert seen.count(0) == 2, "it starts anew"
+    assert np.array_equal(whole.columns, again.columns) and np.array_equal(whole.values, again.values)
+
+
+def test_a_search_that_goes_on_trusts_no_list_of_a_row_without_length(tmp_path, monkeypatch):
+    """Nothing is ever written there, so nothing else would replace what a failing disk made of it."""
+    monkeypatch.setattr(cell_search, "IN_MEMORY", 0)
+    monkeypatch.setattr(cell_search, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    rows, ptr = scene(8, 40)
+    rows[33] = 0
+    calls = []
+
+    def stop(done, total):
+        calls.append(done)
+        if len(calls) == 3:
+            lists = open_lists(tmp_path)
+            lists.columns[33], lists.values[33] = 7, 0.5
+            lists.flush()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_neighbours(ArrayRows(rows), None, ptr, 6, work=tmp_path, on_progress=stop)
+    again = find_neighbours(ArrayRows(rows), None, ptr, 6, work=tmp_path, on_progress=stop)
+    assert calls.count(0) == 1, "it goes on where it was"
+    assert (np.asarray(again.columns[33]) == -1).all() and not np.asarray(again.values[33]).any()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "lists gone"])
+def test_an_exact_search_does_not_go_on_with_damaged_files(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(exact, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    rows, ptr = scene()
+    whole = find_neighbours(ArrayRows(rows), None, ptr, 6, method="exact", work=tmp_path / "a")
+    calls = []
+
+    def stop(done, total):
+        calls.append(done)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    search = {"method": "exact", "work": tmp_path / "b", "on_progress": stop}
+    with pytest.raises(KeyboardInterrupt):
+        find_neighbours(ArrayRows(rows), None, ptr, 6, **search)
+    path = tmp_path / "b" / ("lists.npy" if damage == "lists gone" else exact.MERGED)
+    raw = path.read_bytes()
+    path.unlink()
+    if damage in ("flipped", "cut"):
+        path.write_bytes(raw[:-5] if damage == "cut" else raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:])
+    again = find_neighbours(ArrayRows(rows), None, ptr, 6, **search)
+    assert calls.count(0) == (1 if damage == "lists gone" else 2)
+    assert np.array_equal(whole.columns, again.columns) and np.array_equal(whole.values, again.values)
+    assert {file.name for file in (tmp_path / "b").iterdir()} == {"lists.npy", "facts.json"}

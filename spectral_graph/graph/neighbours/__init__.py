@@ -16,7 +16,8 @@ lists = find_neighbours(
 )
 lists.columns       (N, count) int32, memory-mapped: nodes, -1 on the free places at the end of a row
 lists.values        (N, count) float32, memory-mapped: cosines, descending, equal ones by ascending column; 0 if free
-lists.facts         recall, recall_asked, zero_rows, short_rows, seconds, figures of the method (JSON)
+lists.facts         recall, recall_error, recall_queries, recall_asked, zero_rows, short_rows, seconds, ... (JSON)
+falls_short(facts)  whether the recall is below the one asked for, by more than the error of its measurement
 lists.csr(a, b)     the rows a to b as (indptr int64, indices int32 ascending in each row, values float32)
 open_lists(folder)  the finished result of an earlier search
 """
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from spectral_graph.graph.neighbours.find import METHODS, Method, find_neighbours
 from spectral_graph.graph.neighbours.lists import NeighbourLists, is_complete, open_lists
+from spectral_graph.graph.neighbours.recall import falls_short, shortfall
 from spectral_graph.graph.neighbours.rows import ArrayRows, Rows, StoreRows
 
 __all__ = [
@@ -34,7 +36,9 @@ __all__ = [
     "NeighbourLists",
     "Rows",
     "StoreRows",
+    "falls_short",
     "find_neighbours",
     "is_complete",
     "open_lists",
+    "shortfall",
 ]

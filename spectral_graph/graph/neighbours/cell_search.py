@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from spectral_graph.graph.neighbours.again import search_again
+from spectral_graph.graph.neighbours.candidates import candidates_of, wanted_keys
 from spectral_graph.graph.neighbours.cells import (
     PCA_ROWS,
     ROWS_PER_CELL,
@@ -20,12 +22,13 @@ from spectral_graph.graph.neighbours.cells import (
 )
 from spectral_graph.graph.neighbours.job import READ_ROWS, Job
 from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists, open_lists
-from spectral_graph.graph.neighbours.pages import Scratch
+from spectral_graph.graph.neighbours.pages import Scratch, checksum
 from spectral_graph.graph.neighbours.progress import Checkpoint
-from spectral_graph.graph.neighbours.sample import Truth, sample_nodes, unit_sample
-from spectral_graph.graph.neighbours.table import Table, unit_rows_of, write_table
+from spectral_graph.graph.neighbours.recall import Truth
+from spectral_graph.graph.neighbours.sample import distinct, sample_nodes, unit_sample
+from spectral_graph.graph.neighbours.table import ARRAYS, Table, unit_rows_of, write_table
 from spectral_graph.graph.neighbours.tune import Effort, choose_effort
-from spectral_graph.ops import cell_topc, cosine_topc
+from spectral_graph.ops import cosine_topc
 
 IN_MEMORY = 256 << 20
 """Bytes of rows, in order and rewritten, up to which a search keeps everything in memory; it then takes seconds."""
@@ -42,40 +45,77 @@ def search_cells(job: Job, checkpoint: Checkpoint) -> tuple[NeighbourLists, dict
     start = time.perf_counter()
     cells, crc = _train(job)
     trained = time.perf_counter()
-    state = checkpoint.load(crc)
     shared = job.key is job.query
     folder = job.folder / "tables"
     on_disk = 2 * int(np.prod(job.key.rows.shape)) * job.key.rows.dtype.itemsize > IN_MEMORY
     scratch = [Scratch(folder / side.name, on_disk) for side in ((job.key,) if shared else (job.key, job.query))]
+    truth = Truth.start(job, cells.basis)
+    state = checkpoint.load(crc)
+    if state is not None and not _intact(job, scratch, state):
+        state = None
     if state is None:
         shutil.rmtree(folder, ignore_errors=True)
-        truth = Truth.start(job)
-        keys = write_table(scratch[0], job, job.key, cells, truth.see)
+        scratch = [Scratch(part.folder, on_disk) for part in scratch]
+        keys = write_table(scratch[0], job, job.key, cells, truth.scan.see)
         queries = keys if shared else write_table(scratch[1], job, job.query, cells)
-        effort = choose_effort(truth, keys, cells, job.count, job.recall)
-        scratch[0].new("truth", tuple(truth.columns.shape), np.int32)[:] = truth.columns.numpy()
+        effort = choose_effort(job, truth.tuning, keys, cells)
+        scratch[0].new("truth", tuple(truth.scan.columns.shape), np.int32)[:] = truth.scan.columns.numpy()
+        scratch[0].new("truth_values", tuple(truth.scan.values.shape), np.float32)[:] = truth.scan.values.numpy()
         lists = new_lists(job.folder, job.nodes, job.count)
-        state = {"effort": effort.record(), "rows": 0}
+        state = {"effort": effort.record(), "rows": 0, "searched_again": 0, "tables": None, "lists": [0, 0]}
     else:
-        truth = Truth.start(job)
-        truth.columns = torch.from_numpy(scratch[0].get("truth"))
+        truth.scan.columns = torch.from_numpy(scratch[0].get("truth"))
+        truth.scan.values = torch.from_numpy(scratch[0].get("truth_values"))
         keys = Table(scratch[0])
         queries = keys if shared else Table(scratch[1])
         lists = open_lists(job.folder)
+    there = np.zeros(job.nodes, bool)
+    there[queries.node[: len(queries)].numpy()] = True
+    # Nothing is written into the lists of the others, and nothing would replace damage there.
+    lists.columns[~there], lists.values[~there] = -1, 0
     placed = time.perf_counter()
     effort = Effort(**state["effort"])
     _search(job, cells, queries, keys, effort, lists, scratch, checkpoint, state)
+    again = search_again(job, lists, there)
     facts = {
-        "recall": truth.recall(lists.columns),
+        **truth.held_out.facts(lists.columns, lists.values),
         "cells": len(cells),
         "width": cells.basis.shape[1],
         **effort.record(),
         "zero_rows": job.nodes - len(queries),
+        "searched_again": state["searched_again"] + again,
         "seconds_training": trained - start,
         "seconds_placing": placed - trained,
         "seconds_searching": time.perf_counter() - placed,
     }
     return lists, facts
+
+
+def _tables(scratch: list[Scratch]) -> int:
+    """Return the checksum of the tables that a search goes on with."""
+    crc = scratch[0].checksum((*ARRAYS, "truth", "truth_values"))
+    return crc if len(scratch) == 1 else scratch[1].checksum(ARRAYS, crc)
+
+
+def _intact(job: Job, scratch: list[Scratch], state: dict[str, Any]) -> bool:
+    """Tell whether the tables, and the lists as far as they were searched, are what the checkpoint speaks of."""
+    try:
+        if _tables(scratch) != state["tables"]:
+            return False
+        lists, found = open_lists(job.folder), [0, 0]
+        nodes = scratch[-1].get("node")[: state["rows"]]
+        for begin in range(0, len(nodes), 1 << 16):
+            found = _extended(found, lists, nodes[begin : begin + (1 << 16)])
+            lists.drop()
+    except (OSError, KeyError, ValueError, IndexError):
+        return False
+    return found == state["lists"]
+
+
+def _extended(crc: list[int], lists: NeighbourLists, nodes: np.ndarray) -> list[int]:
+    """Return the checksums of the lists of nodes one behind the other, columns and values, after some more nodes."""
+    parts = lists.columns[nodes], lists.values[nodes]
+    return [checksum(np.ascontiguousarray(part), before) for part, before in zip(parts, crc, strict=True)]
 
 
 def _train(job: Job) -> tuple[Cells, int]:
@@ -85,7 +125,7 @@ def _train(job: Job) -> tuple[Cells, int]:
     few = nodes[:: max(1, len(nodes) // PCA_ROWS)]
     sides = (job.key,) if job.key is job.query else (job.key, job.query)
     unit = torch.cat([unit_sample(job, side, few) for side in sides])
-    basis = principal_directions(unit)
+    basis = principal_directions(unit[distinct(unit)])
     sample, filled = torch.empty(len(nodes), basis.shape[1]), 0
     for begin in range(0, len(nodes), READ_ROWS):
         part = nodes[begin : begin + READ_ROWS]
@@ -94,6 +134,7 @@ def _train(job: Job) -> tuple[Cells, int]:
         sample[filled : filled + len(kept)] = kept
         filled += len(kept)
     sample = sample[:filled]
+    sample = sample[distinct(sample.half())]
     if filled == 0:
         # Nothing has length: one cell that stays empty.
         sample = torch.zeros(1, basis.shape[1])
@@ -111,37 +152,36 @@ def _search(
     checkpoint: Checkpoint,
     state: dict[str, Any],
 ) -> None:
-    starts, flushed = queries.cell_ptr.numpy(), False
+    starts, wanted = queries.cell_ptr.numpy(), wanted_keys(job, keys)
     total, begin = len(queries), int(state["rows"])
     nothing = torch.zeros(queries.rows.shape[1], 0)
     while begin < total:
         job.report(begin, total)
         cell = max(np.searchsorted(starts, begin + BLOCK_ROWS, "right") - 1, np.searchsorted(starts, begin, "right"))
         end = int(starts[cell])
-        node, image = queries.node[begin:end], queries.image[begin:end]
-        projected = queries.projected[begin:end].float()
-        probes = cells.nearest(projected, effort.probed, effort.groups)
-        candidates, _ = cell_topc(
-            projected, image, keys.projected, keys.image, keys.cell_ptr, probes, effort.candidates
-        )
-        unit, _, _ = unit_rows_of(job, job.query, queries.rows[begin:end], node.numpy(), nothing)
+        node = queries.node[begin:end].numpy()
+        candidates, again = candidates_of(cells, queries, keys, effort, wanted, begin, end)
+        unit, _, _ = unit_rows_of(job, job.query, queries.rows[begin:end], node, nothing)
         columns, values = cosine_topc(
             unit, keys.rows, job.key.mean, keys.inverse, keys.node, candidates, job.count, job.threshold
         )
-        lists.columns[node.numpy()] = columns.numpy()
-        lists.values[node.numpy()] = values.numpy()
+        lists.columns[node] = columns.numpy()
+        lists.values[node] = values.numpy()
         begin = end
+        state["rows"], state["searched_again"] = begin, state["searched_again"] + again
         if scratch[0].on_disk:
+            state["lists"] = [
+                checksum(part.numpy(), crc) for part, crc in zip((columns, values), state["lists"], strict=True)
+            ]
             # Every block: a candidate that is read maps the pages around it as well.
             for part in scratch:
                 part.drop()
             lists.drop()
         if scratch[0].on_disk and checkpoint.due():
-            if not flushed:
+            if state["tables"] is None:
                 for part in scratch:
                     part.flush()
-                flushed = True
+                state["tables"] = _tables(scratch)
             lists.flush()
-            state["rows"] = begin
             checkpoint.save(state)
     job.report(total, total)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from spectral_graph.errors import ConfigError
+from spectral_graph.one_thread import one_thread
 from spectral_graph.ops import cell_topc, gram
 
 ENERGY = 0.96
@@ -21,6 +19,8 @@ PCA_ROWS = 4096
 ITERATIONS = 5
 ROWS_PER_CELL = 16
 """Rows in the sample that trains the cells, for each cell."""
+NEAR_GROUPS = 4
+"""Groups whose cells are compared to place a row: one misplaced costs recall, which is measured, never correctness."""
 
 
 def cells_for(nodes: int) -> int:
@@ -73,6 +73,29 @@ class Cells:
         )
         return cells
 
+    def place(self, projected: torch.Tensor) -> torch.Tensor:
+        """Return the cell (n,) int32 that each row (n, k) float16 lies in: the same one for equal rows."""
+        return self.nearest(projected.float(), 1, NEAR_GROUPS)[:, 0].contiguous()
+
+    def probes(self, projected: torch.Tensor, own: torch.Tensor, count: int, groups: int) -> torch.Tensor:
+        """Return the cells that each row probes: first its own, where its equals are, then the nearest others.
+
+        Args:
+            projected: (n, k) float16.
+            own: (n,) int32, from `place`.
+            count: cells wanted.
+            groups: see `nearest`.
+
+        Returns:
+            (n, count) int32, all different, -1 where the groups have fewer cells.
+        """
+        near = self.nearest(projected.float(), count, groups)
+        is_own = near == own[:, None]
+        # The own cell moves to the front, or drives out the last one.
+        at = torch.where(is_own.any(1), is_own.int().argmax(1), near.shape[1] - 1)
+        shifted = torch.cat([own[:, None], near[:, :-1]], 1)
+        return torch.where(torch.arange(near.shape[1]) <= at[:, None], shifted, near)
+
 
 def principal_directions(unit: torch.Tensor) -> torch.Tensor:
     """Return the leading eigenvectors (d, k) float32 of the rows' second moments that keep ENERGY of their length."""
@@ -98,6 +121,7 @@ def train_cells(basis: torch.Tensor, sample: torch.Tensor, number: int, seed: in
     Raises:
         ConfigError: FAISS is not installed.
     """
+    import_faiss()  # before the limit, which holds for the libraries that are loaded
     with one_thread():
         return _train(basis, sample, number, seed)
 
@@ -135,19 +159,6 @@ def kmeans(rows: np.ndarray, number: int, seed: int) -> np.ndarray:
     )
     clustering.train(rows)
     return np.array(clustering.centroids, np.float32)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let FAISS and the linear algebra libraries use one thread: their sums depend on how many there are."""
-    faiss = import_faiss()
-    threads = faiss.omp_get_max_threads()
-    with threadpool_limits(1):
-        faiss.omp_set_num_threads(1)
-        try:
-            yield
-        finally:
-            faiss.omp_set_num_threads(threads)
 
 
 def import_faiss() -> Any:

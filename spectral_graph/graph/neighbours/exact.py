@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from spectral_graph.errors import FormatError
+from spectral_graph.graph.checked_file import read_part, write_parts
 from spectral_graph.graph.neighbours.job import Job, Side
-from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists, open_lists
+from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists
 from spectral_graph.graph.neighbours.progress import Checkpoint
 from spectral_graph.graph.neighbours.table import unit_rows_of
 from spectral_graph.ops import topc_affinity, topc_merge
 
 BLOCK_ROWS = 1 << 14
 """Rows of a block, up to whole images."""
+MERGED = "merged.lists"
+"""The lists of the last checkpoint."""
 
 Csr = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -32,8 +36,8 @@ def search_exact(job: Job, checkpoint: Checkpoint) -> tuple[NeighbourLists, dict
     blocks = list(job.groups(BLOCK_ROWS))
     pairs = [(left, right) for left in range(len(blocks)) for right in range(left, len(blocks))]
     state = checkpoint.load(0)
-    lists = new_lists(job.folder, job.nodes, job.count) if state is None else open_lists(job.folder)
-    done = 0 if state is None else int(state["pairs"])
+    lists = new_lists(job.folder, job.nodes, job.count)
+    done = int(state["pairs"]) if state is not None and _load(job, lists) else 0
     sides = (job.query,) if job.key is job.query else (job.query, job.key)
     held: dict[tuple[str, int], torch.Tensor] = {}
     for number, (left, right) in enumerate(pairs[done:], done):
@@ -47,15 +51,24 @@ def search_exact(job: Job, checkpoint: Checkpoint) -> tuple[NeighbourLists, dict
                     held[side.name, block] = _unit(job, side, blocks[block])
         _merge_pair(job, lists, blocks, held, left, right)
         if checkpoint.due():
-            _save(lists, checkpoint, number + 1)
+            write_parts(job.folder / MERGED, [(lists.columns, lists.values)])
+            checkpoint.save({"pairs": number + 1})
     zero = sum(int((~_unit(job, job.query, part).any(dim=1)).sum()) for part in job.groups())
     job.report(len(pairs), len(pairs))
     return lists, {"recall": 1.0, "zero_rows": zero, "seconds_searching": time.perf_counter() - start}
 
 
-def _save(lists: NeighbourLists, checkpoint: Checkpoint, pairs: int) -> None:
-    lists.flush()
-    checkpoint.save({"pairs": pairs})
+def _load(job: Job, lists: NeighbourLists) -> bool:
+    """Fill the lists with those of the last checkpoint; tell whether they are there and whole."""
+    try:
+        content = read_part(job.folder / MERGED, 0).view(np.int32)
+    except FormatError:
+        return False
+    if len(content) != 2 * lists.columns.size:
+        return False
+    columns, values = content.reshape(2, *lists.columns.shape)
+    lists.columns[:], lists.values[:] = columns, values.view(np.float32)
+    return True
 
 
 def _unit(job: Job, side: Side, block: tuple[int, int]) -> torch.Tensor:

@@ -10,18 +10,21 @@ import numpy as np
 import torch
 
 from spectral_graph.errors import ConfigError
+from spectral_graph.graph.neighbours.again import search_again
 from spectral_graph.graph.neighbours.cells import import_faiss, kmeans
 from spectral_graph.graph.neighbours.job import Job, Side
 from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists
-from spectral_graph.graph.neighbours.sample import Truth, sample_nodes, unit_sample
+from spectral_graph.graph.neighbours.recall import Truth
+from spectral_graph.graph.neighbours.sample import distinct, sample_nodes, unit_sample
 from spectral_graph.graph.neighbours.table import unit_rows_of
-from spectral_graph.graph.neighbours.tune import lower_recall
 
 ROWS_PER_LIST = 40
 GPU_MOST = 2048
 """Neighbours of a query that FAISS's GPU indexes can return."""
 LINKS, BUILD_EFFORT = 32, 64
 """Of the HNSW graph."""
+WIDER = 4
+"""Times the effort with which a query is searched again that found fewer keys than it may have neighbours."""
 
 Searcher = Callable[[np.ndarray, tuple[int, int], int], tuple[np.ndarray, np.ndarray]]
 """From unit rows of one image's queries, the image's own nodes and the effort to values and nodes, best first."""
@@ -46,32 +49,43 @@ def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]
     unit = np.empty(job.key.rows.shape, np.float32)
     for begin, end in job.groups():
         part = _unit(job, job.key, begin, end)
-        truth.see(begin, part)
+        truth.scan.see(begin, part)
         unit[begin:end] = part.numpy()
     search, most = _hnsw(faiss, job, unit) if method == "faiss-hnsw" else _ivf(faiss, job, unit, method == "faiss-gpu")
     built = time.perf_counter()
-    effort = 1
-    while effort < most and not _reaches(job, truth, search, effort):
+    effort, tuning = 1, truth.tuning
+    while effort < most and not _reaches(job, tuning, search, effort):
         effort = min(most, effort * 2)
     chosen = time.perf_counter()
 
     lists = new_lists(job.folder, job.nodes, job.count)
-    zero = 0
+    there, wider, few = np.zeros(job.nodes, bool), 0, []
+    sizes = np.diff(job.image_ptr)
     for image in range(len(job.image_ptr) - 1):
         begin, end = int(job.image_ptr[image]), int(job.image_ptr[image + 1])
         job.report(begin, job.nodes)
         if begin == end:
             continue
         queries = unit[begin:end] if job.key is job.query else _unit(job, job.query, begin, end).numpy()
-        zero += int((~queries.any(axis=1)).sum())
-        columns, values = _tidy(job, *search(queries, (begin, end), effort))
+        there[begin:end] = queries.any(axis=1)
+        values, columns = search(queries, (begin, end), effort)
+        wanted = min(job.count, job.nodes - int(sizes[image]))
+        lacking = np.flatnonzero(there[begin:end] & ((columns >= 0).sum(1) < wanted))
+        if len(lacking) and WIDER * effort <= most:
+            wider += len(lacking)
+            values[lacking], columns[lacking] = search(queries[lacking], (begin, end), WIDER * effort)
+            lacking = lacking[(columns[lacking] >= 0).sum(1) < wanted]
+        few.append(begin + lacking)
+        columns, values = _tidy(job, values, columns)
         lists.columns[begin:end] = columns
         lists.values[begin:end] = values
+    again = search_again(job, lists, there, np.concatenate(few))
     job.report(job.nodes, job.nodes)
     return lists, {
-        "recall": truth.recall(lists.columns),
+        **truth.held_out.facts(lists.columns, lists.values),
         "effort": effort,
-        "zero_rows": zero,
+        "zero_rows": int((~there).sum()),
+        "searched_again": max(wider, again),
         "seconds_building": built - start,
         "seconds_choosing": chosen - built,
         "seconds_searching": time.perf_counter() - chosen,
@@ -86,7 +100,8 @@ def _unit(job: Job, side: Side, begin: int, end: int) -> torch.Tensor:
 def _ivf(faiss: Any, job: Job, unit: np.ndarray, on_gpus: bool) -> tuple[Searcher, int]:
     number = max(1, min(job.nodes // ROWS_PER_LIST, round(2 * job.nodes**0.5)))
     nodes = sample_nodes(job, ROWS_PER_LIST * number, job.seed)
-    sample = unit_sample(job, job.key, nodes).numpy()
+    found = unit_sample(job, job.key, nodes)
+    sample = found[distinct(found)].numpy()
     if len(sample) == 0:
         sample = np.zeros((1, unit.shape[1]), np.float32)
     centroids = kmeans(sample, min(number, len(sample)), job.seed)
@@ -132,15 +147,15 @@ def _hnsw(faiss: Any, job: Job, unit: np.ndarray) -> tuple[Searcher, int]:
 
 
 def _reaches(job: Job, truth: Truth, search: Searcher, effort: int) -> bool:
-    image = truth.image.numpy()
-    found = np.full((len(image), job.count), -1, np.int64)
+    scan = truth.scan
+    image = scan.image.numpy()
+    columns = np.full((len(image), job.count), -1, np.int32)
+    values = np.zeros((len(image), job.count), np.float32)
     for each in np.unique(image):
         which = np.flatnonzero(image == each)
         own = int(job.image_ptr[each]), int(job.image_ptr[each + 1])
-        found[which] = _tidy(job, *search(truth.unit.numpy()[which], own, effort))[0]
-    known = truth.columns.numpy()
-    hits = (known[:, :, None] == found[:, None, :]).any(2)
-    return not (known >= 0).any() or lower_recall(hits, known >= 0) >= job.recall
+        columns[which], values[which] = _tidy(job, *search(scan.unit.numpy()[which], own, effort))
+    return truth.lower_recall(truth.hits(columns, values)) >= job.recall
 
 
 def _tidy(job: Job, values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.neighbours.cell_search import search_cells
-from spectral_graph.graph.neighbours.exact import search_exact
+from spectral_graph.graph.neighbours.exact import MERGED, search_exact
 from spectral_graph.graph.neighbours.faiss_search import search_faiss
 from spectral_graph.graph.neighbours.job import make_job
 from spectral_graph.graph.neighbours.lists import NeighbourLists, publish
@@ -23,6 +23,8 @@ Method = Literal["cells", "exact", "faiss-ivf", "faiss-hnsw", "faiss-gpu"]
 METHODS: tuple[Method, ...] = get_args(Method)
 HELD_BYTES = 128 << 20
 """Features up to this size are read once and held; larger ones are read again for every pass."""
+FORMAT = 2
+"""Of the files of a search: one that another format left is not gone on with."""
 
 
 def find_neighbours(
@@ -64,8 +66,11 @@ def find_neighbours(
         on_progress: called with what is done and what there is to do.
 
     Returns:
-        The lists. Their facts hold recall (measured on the sample, 1 for `exact`), recall_asked, method, zero_rows,
-        short_rows (nodes with fewer than `count` neighbours), seconds, and figures of the method.
+        The lists. Their facts hold recall (1 for `exact`, else measured on queries that had no part in the choice of
+        the effort) with its standard error recall_error and the number of these queries, recall_queries; recall_asked;
+        method; zero_rows; short_rows (nodes with fewer than `count` neighbours); searched_again (nodes that had too few
+        at first); seconds, and figures of the method. `spectral_graph.graph.neighbours.falls_short` compares the recall
+        with the one asked for.
 
     Raises:
         ConfigError: an unknown method, or FAISS, or a GPU for `faiss-gpu`, is missing.
@@ -94,6 +99,7 @@ def find_neighbours(
     checkpoint = Checkpoint(
         work / "state.json",
         {
+            "format": FORMAT,
             "method": method,
             "shape": list(query.shape),
             "images": len(image_ptr) - 1,
@@ -116,5 +122,6 @@ def find_neighbours(
     facts["seconds"] = time.perf_counter() - start
     lists = publish(work, lists, facts)
     checkpoint.remove()
+    (work / MERGED).unlink(missing_ok=True)
     shutil.rmtree(work / "tables", ignore_errors=True)
     return lists

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import disk_full_in_words, read_json, write_json
-from spectral_graph.graph.neighbours.pages import drop_pages, new_array, open_array
+from spectral_graph.graph.neighbours.pages import checksum, drop_pages, new_array, open_array
 
 FACTS = "facts.json"
 LISTS = "lists.npy"
@@ -40,6 +41,10 @@ class NeighbourLists:
     def drop(self) -> None:
         """Give the mapped pages back."""
         drop_pages(self.columns)
+
+    def checksum(self) -> int:
+        """Return the CRC-32C of columns and values, in that order."""
+        return checksum(self.values, checksum(self.columns))
 
     def csr(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the rows `begin` to `end` in compressed rows.
@@ -73,7 +78,8 @@ def new_lists(folder: Path, nodes: int, count: int) -> NeighbourLists:
 def is_complete(folder: Path) -> bool:
     """Tell whether a search has come to its end in `folder`, and its lists are what it wrote."""
     try:
-        return bool(read_json(folder / FACTS)["crc32c"] == _checksum(open_array(folder / LISTS)))
+        known = read_json(folder / FACTS)
+        return bool(known["crc32c"] == _checksum(folder, known["facts"]))
     except (OSError, KeyError, TypeError, ValueError, FormatError):
         return False
 
@@ -90,14 +96,10 @@ def publish(folder: Path, lists: NeighbourLists, facts: dict[str, Any]) -> Neigh
 
     They are not forced to the disk: a checksum tells whether the machine went down before they were there.
     """
-    write_json(folder / FACTS, {"crc32c": _checksum(open_array(folder / LISTS)), "facts": facts})
+    write_json(folder / FACTS, {"crc32c": _checksum(folder, facts), "facts": facts})
     return NeighbourLists(lists.columns, lists.values, facts)
 
 
-def _checksum(both: np.ndarray) -> int:
-    """Return the CRC-32C of the bytes of LISTS."""
-    crc, flat = 0, both.reshape(-1)
-    for begin in range(0, len(flat), 1 << 24):
-        crc = google_crc32c.extend(crc, flat[begin : begin + (1 << 24)].tobytes())
-        drop_pages(both)
+def _checksum(folder: Path, facts: dict[str, Any]) -> int:
+    crc: int = google_crc32c.extend(checksum(open_array(folder / LISTS)), json.dumps(facts).encode())
     return crc

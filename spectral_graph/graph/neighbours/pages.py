@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.lib.format import open_memmap
 
 from spectral_graph.bank.rows import allocate
 from spectral_graph.files import disk_full_in_words, require_space
+
+CHECKED_BYTES = 1 << 24
+"""Bytes that go into a checksum at a time."""
 
 
 class Scratch:
@@ -22,34 +27,45 @@ class Scratch:
     """
 
     def __init__(self, folder: Path, on_disk: bool) -> None:
-        self._folder, self.on_disk = folder, on_disk
+        self.folder, self.on_disk = folder, on_disk
         self._arrays: dict[str, np.ndarray] = {}
 
     def new(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Create an array; on disk it is zero, in memory it holds anything."""
         self._arrays[name] = (
-            new_array(self._folder / f"{name}.npy", shape, dtype) if self.on_disk else np.empty(shape, dtype)
+            new_array(self.folder / f"{name}.npy", shape, dtype) if self.on_disk else np.empty(shape, dtype)
         )
         return self._arrays[name]
 
     def get(self, name: str) -> np.ndarray:
         """Return an array that was created, by this process or an earlier one."""
         if name not in self._arrays:
-            self._arrays[name] = open_array(self._folder / f"{name}.npy")
+            self._arrays[name] = open_array(self.folder / f"{name}.npy")
         return self._arrays[name]
 
     def remove(self, name: str) -> None:
         """Forget an array, and delete its file."""
         del self._arrays[name]
-        (self._folder / f"{name}.npy").unlink(missing_ok=True)
+        (self.folder / f"{name}.npy").unlink(missing_ok=True)
 
     def drop(self) -> None:
         """Give the mapped pages back."""
         drop_pages(*self._arrays.values())
 
+    def checksum(self, names: Iterable[str], crc: int = 0) -> int:
+        """Return the CRC-32C of the bytes of some arrays, one behind the other, after that of what comes before.
+
+        Raises:
+            OSError: a file is missing.
+            ValueError: a file is truncated.
+        """
+        for name in names:
+            crc = checksum(self.get(name), crc)
+        return crc
+
     def flush(self) -> None:
         """Force the files to the disk."""
-        with disk_full_in_words(self._folder):
+        with disk_full_in_words(self.folder):
             for array in self._arrays.values():
                 if isinstance(array, np.memmap):
                     array.flush()
@@ -82,3 +98,12 @@ def drop_pages(*arrays: np.ndarray) -> None:
         mapped = getattr(array, "_mmap", None)
         if mapped is not None and getattr(array, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def checksum(array: np.ndarray, crc: int = 0) -> int:
+    """Return the CRC-32C of the bytes of a contiguous array; `crc` is that of what comes before it."""
+    flat = array.reshape(-1).view(np.uint8)
+    for begin in range(0, len(flat), CHECKED_BYTES):
+        crc = google_crc32c.extend(crc, flat[begin : begin + CHECKED_BYTES])
+        drop_pages(array)
+    return crc

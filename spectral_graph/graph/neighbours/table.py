@@ -12,8 +12,6 @@ from spectral_graph.graph.neighbours.job import Job, Side
 from spectral_graph.graph.neighbours.pages import Scratch
 from spectral_graph.ops import unit_project
 
-NEAR_GROUPS = 4
-"""Groups whose cells are compared to place a row: one misplaced costs recall, which is measured, never correctness."""
 ARRAYS = ("rows", "projected", "node", "image", "inverse", "cell_ptr")
 
 
@@ -36,6 +34,11 @@ class Table:
 
     def __len__(self) -> int:
         return int(self.cell_ptr[-1])
+
+    def own_cells(self, begin: int, end: int) -> torch.Tensor:
+        """Return (end - begin,) int32, the cells of the rows begin to end of the table."""
+        places = torch.arange(begin, end)
+        return (torch.searchsorted(self.cell_ptr, places, right=True) - 1).int()
 
     def cell_of(self, nodes: int) -> np.ndarray:
         """Return (nodes,) int32, the cell of every node, -1 for one that was left out."""
@@ -76,14 +79,14 @@ def write_table(
     projected = scratch.new("by_node", (nodes, width), np.float16)
     for begin, end in job.groups():
         raw = torch.from_numpy(side.rows.read(slice(begin, end)))
-        unit, scales, place = unit_rows_of(job, side, raw, np.arange(begin, end), cells.basis)
+        unit, scales, coordinates = unit_rows_of(job, side, raw, np.arange(begin, end), cells.basis)
         if see is not None:
             see(begin, unit)
-        there = scales > 0
-        nearest = cells.nearest(place, 1, NEAR_GROUPS)[:, 0]
-        cell[begin:end] = torch.where(there, nearest, -1).numpy()
+        # Rows are placed by the coordinates that are kept: a query searches by the same bits.
+        rounded = coordinates.half()
+        cell[begin:end] = torch.where(scales > 0, cells.place(rounded), -1).numpy()
         inverse[begin:end] = scales.numpy()
-        projected[begin:end] = place.half().numpy()
+        projected[begin:end] = rounded.numpy()
         scratch.drop()
     order = np.argsort(cell, kind="stable")
     order = order[np.count_nonzero(cell < 0) :].astype(np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,12 +10,17 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.neighbours.cells import Cells
-from spectral_graph.graph.neighbours.sample import Truth
+from spectral_graph.graph.neighbours.job import Job
+from spectral_graph.graph.neighbours.recall import Truth
 from spectral_graph.graph.neighbours.table import Table
-from spectral_graph.ops import cell_topc, unit_project
+from spectral_graph.ops import cell_topc, cosine_topc
 
 CELL_LOSS = 0.85
 """The part of the allowed loss that may come from cells not probed; the rest is left to the projection."""
+FINE_STEPS = 64
+"""Up to so many probed cells every number is tried, beyond it every eighth part more."""
+TIED_QUERIES = 32
+"""Queries whose candidates are compared in all dimensions at a time."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +42,39 @@ class Effort:
         return asdict(self)
 
 
-def choose_effort(truth: Truth, keys: Table, cells: Cells, count: int, recall: float) -> Effort:
+def choose_effort(job: Job, truth: Truth, keys: Table, cells: Cells) -> Effort:
     """Return the least effort whose recall on the sample exceeds the one asked for by two standard errors.
 
     Args:
-        truth: exact neighbours of the sample.
+        job: the search.
+        truth: exact neighbours of the sample, whose coordinates are those in the directions of the cells.
         keys: the table of the keys.
         cells: the cells.
-        count: neighbours of a node.
-        recall: asked for.
     """
-    there = truth.columns.numpy() >= 0
-    if not there.any():
-        return Effort(1, 1, count)
-    cell = keys.cell_of(len(truth.images))[np.where(there, truth.columns.numpy(), 0)]
-    projected = unit_project(truth.unit, torch.zeros(truth.unit.shape[1]), cells.basis)[2]
-    groups, most = min(8, len(cells.groups)), min(64, len(cells))
+    if not truth.known.any():
+        return Effort(1, 1, job.count)
+    known_cells = keys.cell_of(job.nodes)[np.maximum(truth.columns, 0)]
+    projected = truth.scan.projected.half()
+    own = cells.place(projected)
+    enough = 1 - CELL_LOSS * (1 - job.recall)
+    groups, most = min(8, len(cells.groups)), min(FINE_STEPS, len(cells))
     while True:
-        probes = cells.nearest(projected, most, groups)
-        rank = _rank(cell, probes.numpy(), there)
-        enough = 1 - CELL_LOSS * (1 - recall)
-        for probed in range(1, most + 1):
-            if lower_recall(rank < probed, there) < enough and probed < most:
+        probes = cells.probes(projected, own, most, groups)
+        rank = np.where(truth.columns >= 0, _rank(known_cells, probes.numpy()), most)
+        for probed in _steps(most):
+            hits, found = (rank < probed).sum(1), None
+            if truth.tied.any() and truth.lower_recall(hits) < enough:
+                found = _found(job, truth, keys, projected, probes[:, :probed])
+                hits = np.maximum(hits, found[:, -1])
+            if truth.lower_recall(hits) < enough and probed < most:
                 continue
-            candidates = _candidates(truth, keys, projected, probes[:, :probed], count, recall, there)
-            if candidates is not None:
-                return Effort(groups, probed, candidates)
+            if found is None:
+                found = _found(job, truth, keys, projected, probes[:, :probed])
+            for candidates in range(job.count, found.shape[1] + 1):
+                if truth.lower_recall(found[:, candidates - 1]) >= job.recall:
+                    return Effort(groups, probed, candidates)
         if groups == len(cells.groups) and most == len(cells):
-            return Effort(groups, most, _most_candidates(count))
+            return Effort(groups, most, _most_candidates(job.count))
         groups, most = min(len(cells.groups), groups * 2), min(len(cells), most * 2)
 
 
@@ -71,34 +82,39 @@ def _most_candidates(count: int) -> int:
     return 8 * count + 16
 
 
-def _rank(wanted: np.ndarray, lists: np.ndarray, there: np.ndarray) -> np.ndarray:
+def _steps(most: int) -> Iterator[int]:
+    """Yield the numbers of cells to try, ascending, the last one `most`."""
+    probed = 1
+    while probed < most:
+        yield probed
+        probed += 1 if probed < FINE_STEPS else probed // 8
+    yield most
+
+
+def _rank(wanted: np.ndarray, lists: np.ndarray) -> np.ndarray:
     """Return where each wanted number stands in the list of its row; the length of the list if it is not in it."""
     same = lists[:, None, :] == wanted[:, :, None]
-    return np.where(same.any(2) & there, same.argmax(2), lists.shape[1])
+    return np.where(same.any(2), same.argmax(2), lists.shape[1])
 
 
-def lower_recall(hits: np.ndarray, there: np.ndarray) -> float:
-    """Return the part of the neighbours (queries, count) that are hit, less two standard errors over the queries."""
-    queries = there.any(1)
-    rates = (hits & there).sum(1)[queries] / there.sum(1)[queries]
-    return float(rates.mean() - 2 * rates.std() / len(rates) ** 0.5)
+def _found(job: Job, truth: Truth, keys: Table, projected: torch.Tensor, probes: torch.Tensor) -> np.ndarray:
+    """Return (queries, candidates): how many neighbours are found if 1, 2, ... candidates are compared.
 
-
-def _candidates(
-    truth: Truth,
-    keys: Table,
-    projected: torch.Tensor,
-    probes: torch.Tensor,
-    count: int,
-    recall: float,
-    there: np.ndarray,
-) -> int | None:
-    """Return the fewest candidates that suffice, or None."""
-    most = _most_candidates(count)
-    found, _ = cell_topc(projected, truth.image, keys.projected, keys.image, keys.cell_ptr, probes.contiguous(), most)
+    A neighbour is known by its number, where others have the same cosine by that.
+    """
+    scan, most = truth.scan, _most_candidates(job.count)
+    found, _ = cell_topc(
+        projected.float(), scan.image, keys.projected, keys.image, keys.cell_ptr, probes.contiguous(), most
+    )
     nodes = torch.where(found >= 0, keys.node[found.clamp_min(0).long()], -1).numpy()
-    rank = _rank(truth.columns.numpy(), nodes, there)
-    for candidates in range(count, most + 1):
-        if lower_recall(rank < candidates, there) >= recall:
-            return candidates
-    return None
+    good = (truth.columns[:, None, :] == nodes[:, :, None]).any(2) & (nodes >= 0)
+    tied = np.flatnonzero(truth.tied)
+    for begin in range(0, len(tied), TIED_QUERIES):
+        part = tied[begin : begin + TIED_QUERIES]
+        unit = scan.unit[part].repeat_interleave(most, 0)
+        _, values = cosine_topc(
+            unit, keys.rows, job.key.mean, keys.inverse, keys.node, found[part].reshape(-1, 1), 1, job.threshold
+        )
+        cosines = values.reshape(len(part), most).numpy()
+        good[part] = (cosines > 0) & (cosines >= truth.least[part][:, None])
+    return np.minimum(good.cumsum(1), truth.known[:, None])

@@ -1,0 +1,55 @@
+"""BLAS is limited to one thread around single calls only, and every caller finds its own setting again."""
+
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from spectral_graph.one_thread import one_blas_thread, one_thread
+
+
+def blas_threads():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    np.linalg.eigh(np.eye(3))
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert set(blas_threads()) == {2}
+        yield
+
+
+@pytest.mark.parametrize("limit", [one_blas_thread, one_thread])
+def test_the_limit_holds_inside_and_ends_outside(limit):
+    with limit():
+        assert set(blas_threads()) == {1}
+        with limit():
+            pass
+        assert set(blas_threads()) == {1}
+    assert set(blas_threads()) == {2}
+    with pytest.raises(KeyboardInterrupt), limit():
+        raise KeyboardInterrupt
+    assert set(blas_threads()) == {2}
+
+
+@pytest.mark.parametrize("limit", [one_blas_thread, one_thread])
+def test_limits_of_two_threads_of_python_that_overlap(limit):
+    """The first to come is the first to go: it must not end the limit of the other, nor the other keep its own."""
+    entered, leave, seen = threading.Event(), threading.Event(), []
+
+    def second():
+        with limit():
+            entered.set()
+            leave.wait(10)
+            seen.append(blas_threads())
+
+    with limit():
+        other = threading.Thread(target=second)
+        other.start()
+        assert entered.wait(10)
+    assert set(blas_threads()) == {1}
+    leave.set()
+    other.join()
+    assert set(seen[0]) == {1} and set(blas_threads()) == {2}
