@@ -95,7 +95,7 @@ class GraphStore:
             # zarr meets a zarr.json of another shape with the last two.
             raise FormatError(f"{path} holds no graph ({error}); build one with: spectral-graph graph") from None
         if not isinstance(attributes, dict):
-            raise FormatError(f"{path} holds no graph (its attributes are damaged); compute it with: --force graph")
+            raise FormatError(f"{path} holds no graph (its attributes are damaged); compute it with `force=graph`")
         if attributes.get("format") != FORMAT:
             raise FormatError(f"{path} has graph format {attributes.get('format')!r}, this version reads {FORMAT}")
         return cls(path, attributes)
@@ -176,7 +176,7 @@ class GraphStore:
             )
         problem = _problem(block, tuple(shape), self.attributes.get("nodes"))
         if problem:
-            raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with --force graph")
+            raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with `force=graph`")
         return block
 
     def _stored(self, name: str, cached: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -218,7 +218,7 @@ class GraphStore:
         try:
             yield
         except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError) as error:
-            raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
+            raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with `force=graph`") from None
 
     def make_folder(self, prefix: str) -> None:
         """Make the group that blocks below `prefix` lie in; several processes may write blocks there from then on."""

@@ -43,12 +43,11 @@ class Selection:
         """Return the neighbours that a node has where enough affinities reach the threshold."""
         return self.c_intra + (self.c_inter if images > 1 else 0)
 
-    def require_room(self, sizes: np.ndarray, pool: str, cure: str) -> None:
+    def require_room(self, sizes: np.ndarray, cure: str = "") -> None:
         """Refuse more neighbours than there are nodes.
 
         Args:
             sizes: (images,) nodes of each image.
-            pool: where the other images are, for the message.
             cure: what helps beside a lower c_inter, for the message.
 
         Raises:
@@ -58,11 +57,11 @@ class Selection:
         if self.c_intra > largest - 1:
             raise GraphError(
                 f"c_intra is {self.c_intra}, but an image has {largest} nodes, so a node has at most {largest - 1} "
-                "neighbours in it; lower --c-intra"
+                "neighbours in it; lower `c_intra`"
             )
         if len(sizes) > 1 and self.c_inter > others:
             raise GraphError(
-                f"c_inter is {self.c_inter}, but the other images of {pool} have {others} nodes; lower --c-inter{cure}"
+                f"c_inter is {self.c_inter}, but the other images have {others} nodes; lower `c_inter`{cure}"
             )
 
     def scales(self, lists: Lists, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

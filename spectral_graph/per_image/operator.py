@@ -54,7 +54,7 @@ def heads_of(extraction: Extraction, row: int, layers: Sequence[LayerInfo]) -> I
         q, k = (extraction.layers[layer.name][name][row] for name in ("q", "k"))
         for name, tensor in (("q", q), ("k", k)):
             if not bool(tensor.isfinite().all()):
-                raise FeatureError(f"layer {layer.name}: {name} holds NaN or infinity; use --dtype float32")
+                raise FeatureError(f"layer {layer.name}: {name} holds NaN or infinity; use `dtype=float32`")
         width = layer.dim // layer.heads
         for head in range(layer.heads):
             columns = slice(head * width, (head + 1) * width)
@@ -131,7 +131,7 @@ class MergedAttention:
             GraphError: nothing was added.
         """
         if not self.graphs:
-            raise GraphError("no attention was added; choose at least one layer with --layers")
+            raise GraphError("no attention was added; choose at least one layer with `layers`")
         nodes = self.grid[0] * self.grid[1]
         merged = np.zeros((nodes, nodes))
         for grid, total in self._sums.items():

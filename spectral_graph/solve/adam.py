@@ -161,7 +161,7 @@ def _visit(blocks: Sequence[Block], state: Bank, settings: AdamSettings, visit: 
         objective, gradient = evaluate(graphs, x)
         if not np.isfinite(objective.loss):
             raise SolverError(
-                f"adam: the loss became {objective.loss} at mini-batch visit {visit}; lower --learning-rate"
+                f"adam: the loss became {objective.loss} at mini-batch visit {visit}; lower `learning_rate`"
             )
         adam_rows_(x, m, v, gradient, torch.from_numpy(counts), settings.learning_rate, BETA1, BETA2, EPSILON)
     assert objective is not None
@@ -179,8 +179,8 @@ def _images_of(blocks: Sequence[Block], nodes_per_image: int) -> np.ndarray:
     """Return the images of a mini-batch, ascending."""
     if any(block.columns is not None for block in blocks):
         raise SolverError(
-            "adam: Eqn. 4 is taken over mini-batches, but this graph spans the data set; build it with --scope batch, "
-            "or use --solver chebyshev"
+            "adam: Eqn. 4 is taken over mini-batches, but this graph spans the data set; build it with `scope=batch`, "
+            "or use `solver=chebyshev`"
         )
     rows = blocks[0].rows
     images = rows[::nodes_per_image] // nodes_per_image
@@ -189,7 +189,7 @@ def _images_of(blocks: Sequence[Block], nodes_per_image: int) -> np.ndarray:
         if not np.array_equal(block.rows, whole):
             raise SolverError(
                 f"adam: a graph block has {len(block.rows)} nodes, but its images have {len(whole)} in the bank: the "
-                "layers lie on different grids; use --layers of one grid, or --solver chebyshev"
+                "layers lie on different grids; use `layers` of one grid, or `solver=chebyshev`"
             )
     return images
 
