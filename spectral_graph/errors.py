@@ -70,7 +70,15 @@ class SolverError(SpectralGraphError, ArithmeticError):
 
 
 class DiskFullError(SpectralGraphError, OSError):
-    """Writing failed for want of space; what was finished before is kept."""
+    """Writing failed for want of space; what was finished before is kept.
+
+    Attributes:
+        problem: the message without the cure.
+    """
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        super().__init__(f"{problem}; {cure}" if cure else problem)
+        self.problem = problem
 
 
 class LostProcessError(SpectralGraphError, ConnectionError):

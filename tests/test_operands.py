@@ -188,7 +188,7 @@ def test_names_of_operators_are_refused_by_name(products):
             with pytest.raises(ConfigError, match="symmetric, random_walk") as refused:
                 make(name)
             assert repr(name) in str(refused.value)
-    with pytest.raises(GraphError, match="'b'.*a"):
+    with pytest.raises(GraphError, match=r"'b'.*a"):
         affinity_operator(store, "b")
 
 

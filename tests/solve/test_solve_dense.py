@@ -103,7 +103,8 @@ def test_the_small_solution_is_reproducible_and_told_in_one_round(tmp_path):
     dense = normalised(GRAPHS["sixty nodes"])
     operator, seen = operator_of(tmp_path / "g", dense), []
     results = [
-        chebyshev(operator, str(tmp_path / w), 60, 1, TOL, 40, 1, seed, seen.append) for w, seed in zip("ab", (0, 7))
+        chebyshev(operator, str(tmp_path / w), 60, 1, TOL, 40, 1, seed, seen.append)
+        for w, seed in zip("ab", (0, 7), strict=True)
     ]
     assert np.array_equal(results[0][0].view(), results[1][0].view())
     assert [r.index for r in seen] == [1, 1] and all(r.dense and r.degree == 0 for r in seen)
@@ -117,7 +118,7 @@ def test_large_operators_are_iterated():
 @pytest.mark.parametrize("nodes", [1, 2, 40, 300])
 def test_a_graph_without_edges_is_refused(tmp_path, nodes):
     operator = operator_of(tmp_path / "g", np.zeros((nodes, nodes)))
-    with pytest.raises(SolverError, match="no edges.*`threshold`"):
+    with pytest.raises(SolverError, match=r"no edges.*`threshold`"):
         chebyshev(operator, tmp_path / "w", 1, 1, TOL, 40, 60, 0, lambda _: None)
 
 

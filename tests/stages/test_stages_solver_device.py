@@ -153,7 +153,7 @@ def test_an_embedding_refuses_a_device_before_it_searches(gpu: Any, monkeypatch:
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("spectral_graph.embed.build_operator", search)
+        patch.setattr("spectral_graph.embed.build_graph", search)
         patch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(ConfigError, match=r"`device=cuda`: torch .* finds no CUDA GPU here"):
             sg.spectral_embedding(vectors(), 25, channels=4, device="cuda")
