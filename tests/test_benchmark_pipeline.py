@@ -12,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from spectral_graph.data import open_dataset
 from spectral_graph.embed import build_graph
-from spectral_graph.vectors import ready_rows
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.stages.context import ImageTable, KeptImage
+from spectral_graph.vectors import ready_rows
 
 GRID, LAYERS, WIDTH = (4, 5), ("blocks.0", "blocks.1"), 16
 

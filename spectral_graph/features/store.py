@@ -70,7 +70,7 @@ class FeatureStore:
     @classmethod
     def create(
         cls,
-        path: Path,
+        path: str | Path,
         slots: int,
         grid: Grid,
         layers: Mapping[str, int],
@@ -91,6 +91,7 @@ class FeatureStore:
         """
         nodes = grid[0] * grid[1]
         coarse = {name: other for name, other in (grids or {}).items() if other != grid}
+        path = Path(path)
         with disk_full_in_words(path):
             group = zarr.open_group(path, mode="w", zarr_format=3)
             root = group.create_group("layers")
@@ -114,12 +115,13 @@ class FeatureStore:
         return cls(path, group)
 
     @classmethod
-    def open(cls, path: Path) -> FeatureStore:
+    def open(cls, path: str | Path) -> FeatureStore:
         """Open a store.
 
         Raises:
             FormatError: there is none, or it is damaged.
         """
+        path = Path(path)
         try:
             return cls(path, zarr.open_group(path, mode="r+"))
         except FormatError:

@@ -73,9 +73,9 @@ class GraphStore:
         self.attributes = attributes
 
     @classmethod
-    def create(cls, path: Path, attributes: Mapping[str, Any]) -> GraphStore:
+    def create(cls, path: str | Path, attributes: Mapping[str, Any]) -> GraphStore:
         """Open the store for writing; `attributes` describe the graph (kind, nodes, layers, threshold, ...)."""
-        full = {"format": FORMAT, **attributes}
+        path, full = Path(path), {"format": FORMAT, **attributes}
         with disk_full_in_words(path):
             path.mkdir(parents=True, exist_ok=True)
             group = zarr.open_group(path, mode="a", zarr_format=3)
@@ -83,12 +83,13 @@ class GraphStore:
         return cls(path, full)
 
     @classmethod
-    def open(cls, path: Path) -> GraphStore:
+    def open(cls, path: str | Path) -> GraphStore:
         """Open a store for reading.
 
         Raises:
             FormatError: there is none, or of another format.
         """
+        path = Path(path)
         try:
             attributes: Any = zarr.open_group(path, mode="r").attrs["spectral_graph"]
         except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:

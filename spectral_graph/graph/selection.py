@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
-from spectral_graph.errors import GraphError
+from spectral_graph.errors import ConfigError, GraphError
 from spectral_graph.graph.hubs import CANDIDATES, Hubs, choose_scaled, keep_best, keep_common, mean_of_best
 from spectral_graph.graph.lists import Lists
 
@@ -32,6 +33,24 @@ class Selection:
     sharpen: float = 1.0
     hubs: Hubs = "none"
     hub_cap: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: one is out of its range; the message names it.
+        """
+        if self.hubs not in get_args(Hubs):
+            raise ConfigError(f"`hubs={self.hubs!r}`: give one of {', '.join(get_args(Hubs))}")
+        for name in ("c_intra", "c_inter"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+                raise ConfigError(f"`{name}={count}`: give a whole number, 0 or more")
+        if not 0 <= self.threshold < 1:
+            raise ConfigError(f"`threshold={self.threshold}`: give a number, 0 or more, below 1")
+        for name in ("sharpen", "hub_cap"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ConfigError(f"`{name}={getattr(self, name)}`: give a finite number above 0")
 
     @property
     def candidates(self) -> tuple[int, int]:

@@ -61,16 +61,16 @@ def chebyshev_step_(
     Raises:
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
-    matrix = contiguous(OP, indptr=indptr, indices=indices, values=values)
-    source, beside = contiguous(OP, x=x, own=own)
+    arguments = contiguous(OP, indptr=indptr, indices=indices, values=values, x=x, own=own)
+    indptr, indices, values, x, own = arguments
     require_tensor(OP, "y", y)
-    require_apart(OP, x=source, y=y)
+    require_apart(OP, x=x, y=y)
     if current_backend() != "native":
-        _check(*matrix, source, beside, y)
-        _combine(csr_spmm(*matrix, source, check=check), beside, y, gain, shift, keep)
+        _check(indptr, indices, values, x, own, y)
+        _combine(csr_spmm(indptr, indices, values, x, check=check), own, y, gain, shift, keep)
         return
     operator = torch.ops.spectral_graph.chebyshev_step_.default
-    call(operator, *matrix, source, beside, y, gain, shift, keep, check)
+    call(operator, *arguments, y, gain, shift, keep, check)
 
 
 def _combine(product: Tensor, own: Tensor, y: Tensor, gain: float, shift: float, keep: float) -> None:

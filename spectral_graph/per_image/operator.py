@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,9 +18,8 @@ from torch import Tensor
 
 from spectral_graph.errors import FeatureError, GraphError
 from spectral_graph.features.model import Extraction, LayerInfo
+from spectral_graph.graph.merge import Normalisation, require_normalisation
 from spectral_graph.grid_map import Grid, grid_map
-
-Normalisation = Literal["symmetric", "random_walk"]
 
 _ROWS = 256
 """Rows of a head's attention that are computed at a time: they stay in the cache from the product to the softmax."""
@@ -78,6 +76,7 @@ def balanced_attention(q: Tensor, k: Tensor) -> Tensor:
 
 def head_graph(q: Tensor, k: Tensor, normalisation: Normalisation) -> Tensor:
     """Return S of one head, (n, n) float32, symmetric; see `MergedAttention`."""
+    require_normalisation(normalisation)
     if normalisation == "symmetric":
         return symmetric_part(balanced_attention(q, k))
     return symmetric_part(torch.cat([part for _, part in attention_rows(q, k)]))
@@ -102,6 +101,7 @@ class MergedAttention:
     """
 
     def __init__(self, grid: Grid, normalisation: Normalisation) -> None:
+        require_normalisation(normalisation)
         self.grid = grid
         self.graphs = 0
         self._symmetric = normalisation == "symmetric"

@@ -51,8 +51,9 @@ class RegionStore:
         self.clusters: int = about["clusters"]
 
     @classmethod
-    def create(cls, path: Path, grid: tuple[int, int], seeds: Sequence[int], clusters: int) -> RegionStore:
+    def create(cls, path: str | Path, grid: tuple[int, int], seeds: Sequence[int], clusters: int) -> RegionStore:
         """Start a store beside `path`; `publish` puts it in place."""
+        path = Path(path)
         aside = path.with_name(f".{path.name}.partial")
         with disk_full_in_words(path):
             remove(aside)
@@ -66,12 +67,13 @@ class RegionStore:
         return cls(path, group)
 
     @classmethod
-    def open(cls, path: Path) -> RegionStore:
+    def open(cls, path: str | Path) -> RegionStore:
         """Open a published store.
 
         Raises:
             FormatError: there is none, or it is damaged.
         """
+        path = Path(path)
         try:
             return cls(path, zarr.open_group(path, mode="r"))
         except FormatError:

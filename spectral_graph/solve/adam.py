@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from spectral_graph.bank import Bank
-from spectral_graph.errors import SolverError
+from spectral_graph.errors import ConfigError, SolverError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.ops import adam_rows_
 from spectral_graph.solve.ema import advance
@@ -27,6 +27,7 @@ from spectral_graph.solve.streaming import normal_rows
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
+Objectives = Literal["paper", "released"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,14 @@ class AdamSettings:
     inner_steps: int
     learning_rate: float
     seed: int
-    objective: Literal["paper", "released"] = "paper"
+    objective: Objectives = "paper"
     ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError unless there is such an objective."""
+        if self.objective not in get_args(Objectives):
+            known = ", ".join(get_args(Objectives))
+            raise ConfigError(f"`objective={self.objective!r}`: there is no such objective; give one of {known}")
 
     @property
     def visits(self) -> int:
@@ -72,7 +79,7 @@ def visit_order(batches: int, visits: int, seed: int) -> list[int]:
     return order[:visits]
 
 
-def open_state(work: Path, nodes: int, nodes_per_image: int, settings: AdamSettings) -> tuple[Bank, str]:
+def open_state(work: str | Path, nodes: int, nodes_per_image: int, settings: AdamSettings) -> tuple[Bank, str]:
     """Take up the working state of an interrupted call, or start a new one.
 
     Args:
@@ -88,6 +95,7 @@ def open_state(work: Path, nodes: int, nodes_per_image: int, settings: AdamSetti
     Raises:
         FormatError: it is damaged, and no earlier generation is left.
     """
+    work = Path(work)
     if Bank.exists(work):
         return Bank.recover(work)
     names = ("X", "m", "v", "ema") if settings.ema else ("X", "m", "v")
