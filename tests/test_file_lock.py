@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -75,11 +76,6 @@ def test_memory_has_a_figure_where_the_system_tells_none(monkeypatch):
 
 @pytest.mark.parametrize("name", ["fcntl", "resource"])
 def test_the_modules_of_posix_are_named_in_one_place_each(name):
-    root = os.path.dirname(file_lock.__file__)
-    found = []
-    for folder, _, files in os.walk(root):
-        for file in files:
-            if file.endswith(".py"):
-                with open(os.path.join(folder, file), encoding="utf-8") as text:
-                    found += [file] * (f"import {name}\n" in text.read())
+    root = Path(file_lock.__file__).parent
+    found = [file.name for file in root.rglob("*.py") if f"import {name}\n" in file.read_text(encoding="utf-8")]
     assert found == [{"fcntl": "file_lock.py", "resource": "memory.py"}[name]]

@@ -270,8 +270,9 @@ def test_equal_vectors_are_zero_once_centred(value, dtype):
 
 @pytest.mark.parametrize(
     "images",
-    [0, -5, 7, True, False, 15.0, 15.5, "15", b"15", np.nan, [0, 30], [0, 15, 15, 60], [5, 60], [0, 61], [60, 0], [0.0, 60.0],
-     [], [0], [[0, 60]], [0, None, 60], [0, [1], 60], [True, False], np.array(0), np.array(4.0), object(), {"a": 1}, (0,),
+    [0, -5, 7, True, False, 15.0, 15.5, "15", b"15", np.nan, [0, 30], [0, 15, 15, 60], [5, 60], [0, 61], [60, 0],
+     [0.0, 60.0], [], [0], [[0, 60]], [0, None, 60], [0, [1], 60], [True, False], np.array(0), np.array(4.0), object(),
+     {"a": 1}, (0,),
      np.ma.MaskedArray([0, 30, 60], mask=[0, 1, 0]), torch.tensor([0.0, 60.0]), np.zeros(60, int)],
     ids=str,
 )  # fmt: skip
