@@ -32,7 +32,7 @@ from benchmarks.table import skipped
 from spectral_graph.config import KINDS, RunConfig
 from spectral_graph.data import open_dataset
 from spectral_graph.data.preprocess import crop_label
-from spectral_graph.embed import build_operator, leading_eigenvectors
+from spectral_graph.embed import build_graph, leading_eigenvectors
 from spectral_graph.evaluate.segmentation import cluster_maps, evaluate_labels
 from spectral_graph.segment.kmeans import assign, fit_kmeans
 from spectral_graph.segment.rows import ArrayRows, NormalisedRows, WeightedColumns
@@ -87,8 +87,8 @@ def ours(features: Features, config: RunConfig, steps: Steps) -> Found:
     """Return the eigenvectors of the merged operator."""
     with tempfile.TemporaryDirectory() as name:
         layers, work = features.for_embedding, Path(name)
-        operator = build_operator(layers, features.image_ptr, config, work, steps.done)
-        found = leading_eigenvectors(operator, config, work)
+        graph = build_graph(layers, features.image_ptr, config, work, steps.done)
+        found = leading_eigenvectors(graph, config, work)
     steps.done("eigenvectors")
     return found.vectors, found.eigenvalues
 

@@ -29,7 +29,7 @@ from scipy.sparse.linalg import eigsh, lobpcg
 from benchmarks.data_set_graph import GRAPHS, features_of, options_of
 from benchmarks.graphs import of_scipy
 from spectral_graph.config import KINDS
-from spectral_graph.embed import build_operator
+from spectral_graph.embed import build_graph
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.solve.chebyshev import chebyshev
@@ -83,7 +83,7 @@ def store_of(options: argparse.Namespace, folder: Path) -> GraphStore:
     if options.features:
         config = options_of(options.graph).model_copy(update={"normalisation": options.normalisation})
         features = features_of(options.features, options.kind)
-        build_operator(features.for_embedding, features.image_ptr, config, folder)
+        build_graph(features.for_embedding, features.image_ptr, config, folder)
         return GraphStore.open(folder / "graph.zarr")
     if options.run:
         store = GraphStore.open(options.run / options.kind / "graph.zarr")

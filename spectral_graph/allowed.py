@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,23 @@ _NUMBERS = {int: "a whole number", float: "a number"}
 def flag(name: str) -> str:
     """Return the command line form of an option's name."""
     return "--" + name.replace("_", "-")
+
+
+def as_typed(text: str, names: Collection[str]) -> str:
+    """Return a message with its options, `c_inter` or `force=graph`, as they are typed: --c-inter, --force graph.
+
+    Args:
+        text: the message.
+        names: of the options; what else stands in backticks is left as it is.
+    """
+
+    def typed(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in names:
+            return found[0]
+        return flag(name) if value is None else f"{flag(name)} {value}"
+
+    return re.sub(r"`([a-z]\w*)(?:=([^`]*))?`", typed, text)
 
 
 def checked(options: type[Options], given: dict[str, Any]) -> Options:
@@ -39,7 +57,7 @@ def checked(options: type[Options], given: dict[str, Any]) -> Options:
                 words = "there is no such option"
             elif issue["type"] != "value_error" and (may_be := allowed(field.annotation, field.metadata)):
                 words = f"give {may_be}"
-            lines.setdefault(name, f"{flag(name)} {issue['input'] or given[name]}: {words}")
+            lines.setdefault(name, f"`{name}={issue['input'] or given[name]}`: {words}")
         raise ConfigError("; ".join(lines.values())) from None
 
 

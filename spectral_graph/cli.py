@@ -22,13 +22,16 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from spectral_graph import __version__
-from spectral_graph.allowed import flag
+from spectral_graph.allowed import as_typed, flag
 from spectral_graph.config import PRESETS, STAGES, RunConfig, make_config, stage_of
 from spectral_graph.distributed.join import process_number
 from spectral_graph.errors import ConfigError, SpectralGraphError
 from spectral_graph.per_image.options import ImageConfig, make_image_config
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.url import is_url, place, work_folder
+
+OPTIONS = frozenset({*RunConfig.model_fields, *ImageConfig.model_fields, "out", "preset", "force", "work"})
+"""Whose names in an error are printed as they are typed."""
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph") -> int:
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
         with _ending_at_sigterm():
             return _execute(options, given, parser, program)
     except SpectralGraphError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  also when --quiet
+        print(f"error: {as_typed(str(error), OPTIONS)}", file=sys.stderr)  # noqa: T201  also when --quiet
         return error.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -279,14 +279,14 @@ def make_config(given: dict[str, Any], preset: str = "best") -> RunConfig:
         ConfigError: a value is not allowed, or options contradict each other; the message names the option.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"--preset {preset}: there is no such preset; choose one of {', '.join(PRESETS)}")
+        raise ConfigError(f"`preset={preset}`: there is no such preset; choose one of {', '.join(PRESETS)}")
     config = checked(RunConfig, {**PRESETS[preset], **given})
     if config.c_intra + config.c_inter == 0:
-        raise ConfigError("--c-intra 0 and --c-inter 0: a graph without edges; set at least one of them above 0")
+        raise ConfigError("`c_intra=0` and `c_inter=0`: a graph without edges; set at least one of them above 0")
     if config.scope == "dataset" and config.solver == "adam":
         raise ConfigError(
-            "--solver adam works on mini-batches of images, but --scope dataset builds one graph over all of them; "
-            "use --solver chebyshev, or --scope batch"
+            "`solver=adam` works on mini-batches of images, but `scope=dataset` builds one graph over all of them; "
+            "use `solver=chebyshev`, or `scope=batch`"
         )
     return config
 

@@ -10,36 +10,35 @@ graph a layer, merged into one normalised operator, whose leading eigenvectors a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
-import torch
 
-from spectral_graph.borrow import borrow
 from spectral_graph.config import RunConfig, make_config
-from spectral_graph.errors import ConfigError, FeatureError
+from spectral_graph.errors import ConfigError, DiskFullError, GraphError, SpectralGraphWarning
 from spectral_graph.features.device import find_device, memory_in_words
 from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
+from spectral_graph.graph.facts import GraphFacts
 from spectral_graph.graph.hubs import Hubs
 from spectral_graph.graph.layer_lists import LayerLists
 from spectral_graph.graph.merge import Normalisation, write_merged
-from spectral_graph.graph.neighbours import ArrayRows, Method
+from spectral_graph.graph.neighbours import Method
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.graph.selection import Selection
 from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.device_room import check_kernels, check_room
+from spectral_graph.vectors import first_nodes, ready_rows, split_layers
 
-Vectors = np.ndarray | torch.Tensor
-Layer = Vectors | tuple[Vectors, Vectors]
-"""(N, d) vectors that are compared with each other, or queries and keys."""
+Layer = Any
+"""(N, d) vectors that are compared with each other, or a tuple of queries and keys; see `split_layers`."""
 Track = Callable[[str], None]
 
-MEAN_ROWS = 4096
 MOST_NODES_PER_CHECKSUM = 4096
 
 
@@ -65,7 +64,27 @@ class EmbeddingOptions(TypedDict, total=False):
     device: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class MergedGraph:
+    """The merged operator of some layers, and what is known about the graph.
+
+    Attributes:
+        operator: N x N.
+        isolated: (any number,) int64, ascending: the nodes without an edge in any layer.
+        components: connected components of the union of the layers' graphs; an isolated node is one.
+        recall: (layers,) float64, the share of the true neighbours in other images that the search of each layer found,
+            measured on a sample; 1 where it was exact.
+        recall_asked: the share that it was to find.
+    """
+
+    operator: BlockOperator
+    isolated: np.ndarray
+    components: int
+    recall: np.ndarray
+    recall_asked: float
+
+
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """Eigenvectors of the merged operator.
 
@@ -73,18 +92,30 @@ class Embedding:
         vectors: (N, channels) float32, unit columns, the largest eigenvalue first.
         eigenvalues: (channels,) float64.
         residuals: (channels,) float64, norms of S x - eigenvalue x; above `tol` only where max_rounds did not suffice.
+        converged: no residual is above `tol`.
+        isolated: (any number,) int64, ascending: the nodes that have no edge in any layer; their rows tell nothing.
+        components: connected components of the graph; an isolated node is one. As many eigenvalues of the normalisation
+            `symmetric` are 1 as there are components with an edge.
+        recall: (layers,) float64, the share of the true neighbours that the search of each layer found, measured on a
+            sample; 1 where it was exact.
+        recall_asked: the share that it was to find.
     """
 
     vectors: np.ndarray
     eigenvalues: np.ndarray
     residuals: np.ndarray
+    converged: bool
+    isolated: np.ndarray
+    components: int
+    recall: np.ndarray
+    recall_asked: float
 
 
 def spectral_embedding(
     features: Layer | list[Layer],
-    images: int | np.ndarray | None = None,
+    images: Any = None,
     *,
-    scratch: Path | None = None,
+    scratch: str | Path | None = None,
     **options: Unpack[EmbeddingOptions],
 ) -> Embedding:
     """Return the leading eigenvectors of the affinity graph of some vectors.
@@ -92,8 +123,10 @@ def spectral_embedding(
     Two calls with the same vectors and options give the same bits, whatever the number of threads.
 
     Args:
-        features: (N, d) float16, float32 or float64 vectors, NumPy or torch, memory-mapped arrays as well; a pair
-            (queries, keys); or a list of such, one a layer, over the same N nodes.
+        features: (N, d) vectors that are compared with each other; a tuple of two such, (queries, keys); or a list of
+            these, one a layer, over the same N nodes. Vectors are real numbers of any precision: an array of NumPy,
+            also memory-mapped, torch, pandas, Zarr or h5py, a sparse one of SciPy or torch, which is made dense, or a
+            list of rows, each a list of numbers. Of float64 the mean is subtracted in float64.
         images: to which image a node belongs: nodes of each image, or (images + 1,) the first node of each and N.
             Without it nodes have no images, and each gets c_intra + c_inter neighbours anywhere.
         scratch: folder for temporary files, by default that of the system; they are removed at the end. Three layers
@@ -102,30 +135,64 @@ def spectral_embedding(
             threshold, sharpen, hubs, centre, recall, normalisation, tol, seed, ...; `device` is where the eigenvectors
             are computed.
 
+    Warns:
+        SpectralGraphWarning: the search found fewer neighbours than `recall` asks for, nodes have no edge, or a
+            residual is above `tol`.
+
     Raises:
-        FeatureError: NaN or infinity in the vectors, or shapes do not fit.
+        FeatureError: `features` or `images` are none of these, or hold NaN or infinity; the message names the layer.
         ConfigError: an option is unknown or out of its range, or there is no such device, or no kernels for it.
         DeviceMemoryError: the memory of the device does not suffice.
+        DiskFullError: the disk of `scratch` is full.
         GraphError: more neighbours are asked for than there are nodes.
         SolverError: more eigenvectors are asked for than there are nodes, or the graph has no edges.
     """
-    layers = features if isinstance(features, list) else [features]
     unknown = sorted(options.keys() - EmbeddingOptions.__annotations__.keys())
     if unknown:
         known = ", ".join(EmbeddingOptions.__annotations__)
         raise ConfigError(f"{unknown[0]}: there is no such option here; there are {known}")
     config = make_config(dict(options))
     check_kernels(find_device(config.device))  # before the work that comes first
-    with tempfile.TemporaryDirectory(prefix="spectral-graph-", dir=scratch) as name:
-        operator = build_operator(layers, images, config, Path(name))
-        return leading_eigenvectors(operator, config, Path(name))
+    if scratch is not None and not Path(scratch).is_dir():
+        raise ConfigError(f"`scratch={scratch}`: there is no such folder; make it, or name another")
+    try:
+        with tempfile.TemporaryDirectory(prefix="spectral-graph-", dir=scratch) as name:
+            found = leading_eigenvectors(build_graph(features, images, config, Path(name)), config, Path(name))
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"{error.problem}; free some space, or name a folder on another disk as `scratch`"
+        ) from error
+    for text in _shortcomings(found, config):
+        warnings.warn(text, SpectralGraphWarning, stacklevel=2)
+    return found
 
 
-def leading_eigenvectors(operator: BlockOperator, config: RunConfig, work: Path) -> Embedding:
-    """Return the eigenvectors of an operator.
+def _shortcomings(found: Embedding, config: RunConfig) -> list[str]:
+    """Return in what the result falls short of what was asked."""
+    texts, least = [], int(found.recall.argmin())
+    if found.recall[least] < found.recall_asked:
+        texts.append(
+            f"the neighbour search of layer {least} found {found.recall[least]:.3f} of the true neighbours, below the "
+            f"recall of {found.recall_asked:g} that was asked for; use neighbours='exact'"
+        )
+    if len(found.isolated):
+        texts.append(
+            f"{len(found.isolated)} of {len(found.vectors)} nodes have no neighbour, so their rows tell nothing (see "
+            "Embedding.isolated); lower threshold, raise c_intra or c_inter, or leave these nodes out"
+        )
+    if not found.converged:
+        texts.append(
+            f"the eigenvectors did not converge: the largest residual is {found.residuals.max():.1e}, above tol="
+            f"{config.tol:g}; raise max_rounds or degree, or accept it with a larger tol"
+        )
+    return texts
+
+
+def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> Embedding:
+    """Return the eigenvectors of a graph.
 
     Args:
-        operator: N x N.
+        graph: from `build_graph`.
         config: channels, tol, degree, max_rounds, seed and device.
         work: folder for what does not fit memory.
 
@@ -133,12 +200,13 @@ def leading_eigenvectors(operator: BlockOperator, config: RunConfig, work: Path)
         ConfigError: there is no such device.
         DeviceMemoryError: its memory does not suffice.
     """
+    operator = graph.operator
     nodes, device = operator.shape[0], find_device(config.device)
     part = next(size for size in range(min(nodes, MOST_NODES_PER_CHECKSUM), 0, -1) if nodes % size == 0)
     on_device = device.type != "cpu"
     if on_device:
         check_room(device, operator, config.channels)
-    with memory_in_words(device, "the solver beside its columns", "lower --channels"):
+    with memory_in_words(device, "the solver beside its columns", "lower `channels`"):
         found, rounds = chebyshev(
             operator,
             work / "solve",
@@ -152,16 +220,26 @@ def leading_eigenvectors(operator: BlockOperator, config: RunConfig, work: Path)
             device=device if on_device else None,
         )
     last, kept = rounds[-1], slice(0, config.channels)
-    return Embedding(np.array(found.view()[:, kept]), last.ritz[kept].copy(), last.residuals[kept].copy())
+    residuals = last.residuals[kept].copy()
+    return Embedding(
+        vectors=np.array(found.view()[:, kept]),
+        eigenvalues=last.ritz[kept].copy(),
+        residuals=residuals,
+        converged=bool(residuals.max() <= config.tol),
+        isolated=graph.isolated,
+        components=graph.components,
+        recall=graph.recall,
+        recall_asked=graph.recall_asked,
+    )
 
 
-def build_operator(
-    features: Sequence[Layer],
-    images: int | np.ndarray | None,
+def build_graph(
+    features: Layer | list[Layer],
+    images: Any,
     config: RunConfig,
     work: Path,
     done: Track = lambda _: None,
-) -> BlockOperator:
+) -> MergedGraph:
     """Search, symmetrise and merge all layers, as the stages graph and solve do.
 
     Args:
@@ -171,87 +249,35 @@ def build_operator(
         work: folder for the graph and scratch files; the operator reads it.
         done: called with the name of each step when it ends.
     """
-    layers = [tuple(map(_array, layer)) if isinstance(layer, tuple) else (_array(layer),) for layer in features]
-    nodes = _nodes(layers)
-    image_ptr = _image_ptr(images, nodes)
+    layers = split_layers(features)
+    nodes = layers[0][0].shape[0]
+    image_ptr = first_nodes(images, nodes)
     selection = Selection(config.c_intra, config.c_inter, config.threshold, config.sharpen, config.hubs, config.hub_cap)
     if images is None:
         selection = replace(selection, c_intra=0, c_inter=config.c_intra + config.c_inter)
+        if selection.c_inter > nodes - 1:
+            raise GraphError(
+                f"c_intra + c_inter is {selection.c_inter}, but a node has at most {nodes - 1} neighbours among "
+                f"{nodes} nodes; lower `c_intra` or `c_inter`"
+            )
     store = GraphStore.create(work / "graph.zarr", {"nodes": nodes, "rounds": 1})
     bounds = plan_blocks(image_ptr, config.block)
     names = [f"layer.{index:03d}" for index in range(len(layers))]
-    for name, sides in zip(names, layers, strict=True):
-        means = [mean_row(side) if config.centre else None for side in sides]
-        rows = [ArrayRows(side) for side in sides]
+    known, recall = GraphFacts(nodes), []
+    for index, (name, sides) in enumerate(zip(names, layers, strict=True)):
+        rows, means = zip(*(ready_rows(side, config.centre, f"layer {index}") for side in sides), strict=True)
         lists = LayerLists(rows[0], rows[1] if len(rows) > 1 else None, (means[0], means[-1]), image_ptr, selection)
         done("mean")
         inter, facts = lists.outside(config.neighbours, config.recall, work / name / "search", config.seed)
+        recall.append(float(facts["recall"]))
         done("search")
         builder = LayerBuilder(store, name, image_ptr, bounds, selection, len(rows) == 1, work / name / "lists")
-        for _ in builder.build(lists.inside, inter, facts):
-            pass
+        for block in builder.build(lists.inside, inter, facts):
+            known.add(block)
         remove(work / name)
         done("neighbours inside images, symmetrise, balance, store")
     for _ in write_merged(store, names, [f"{index:06d}" for index in range(len(bounds) - 1)], config.normalisation):
         pass
     done("merge")
-    return merged_operator(store, config.normalisation)
-
-
-def mean_row(rows: np.ndarray) -> np.ndarray:
-    """Return the mean row (d,) float32 of (N, d), summed in float64.
-
-    Raises:
-        FeatureError: NaN or infinity in a row.
-    """
-    total = torch.zeros(rows.shape[1], dtype=torch.float64)
-    for start in range(0, len(rows), MEAN_ROWS):
-        part = borrow(rows[start : start + MEAN_ROWS]).float()
-        total += part.sum(dim=0, dtype=torch.float64)
-        if not bool(total.isfinite().all()):
-            node = start + int((~part.isfinite()).any(dim=1).nonzero()[0])
-            raise FeatureError(f"the vector of node {node} holds NaN or infinity; leave its image out")
-    return (total / len(rows)).float().numpy()
-
-
-def _array(vectors: Vectors) -> np.ndarray:
-    if isinstance(vectors, torch.Tensor):
-        vectors = vectors.detach().cpu()
-        return (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
-    return vectors
-
-
-def _nodes(layers: Sequence[tuple[np.ndarray, ...]]) -> int:
-    """Return N, after a look at the shapes."""
-    if not layers:
-        raise FeatureError("there are no features: the list of layers is empty")
-    for number, sides in enumerate(layers):
-        for side in sides:
-            if side.ndim != 2 or len(side) != len(layers[0][0]) or side.shape != sides[0].shape:
-                raise FeatureError(
-                    f"features of layer {number} have shape {tuple(side.shape)}; expected a matrix (nodes, d) with "
-                    f"{len(layers[0][0])} nodes like the first layer, queries and keys of equal shape"
-                )
-    if len(layers[0][0]) == 0:
-        raise FeatureError("there are no features: the first layer has no rows")
-    return len(layers[0][0])
-
-
-def _image_ptr(images: int | np.ndarray | None, nodes: int) -> np.ndarray:
-    if images is None:
-        return np.arange(nodes + 1)
-    if isinstance(images, int | np.integer):
-        if images < 1 or nodes % images:
-            raise FeatureError(f"{nodes} nodes do not divide into images of {images} nodes")
-        return np.arange(nodes // images + 1) * images
-    starts = np.asarray(images)
-    if (
-        starts.dtype.kind not in "iu"
-        or starts.ndim != 1
-        or len(starts) < 2
-        or starts[0] != 0
-        or starts[-1] != nodes
-        or bool((np.diff(starts) < 1).any())
-    ):
-        raise FeatureError(f"the first nodes of the images must ascend from 0 to {nodes}, got {images!r}")
-    return starts.astype(np.int64)
+    operator = merged_operator(store, config.normalisation)
+    return MergedGraph(operator, known.isolated, known.components, np.array(recall), config.recall)

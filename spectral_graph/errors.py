@@ -1,6 +1,7 @@
-"""Every error that a user can meet. Each is also a builtin, so that `except FileNotFoundError` works.
+"""Every error and warning that a user can meet. Each is also a builtin, so that `except FileNotFoundError` works.
 
-A message gives the value, the place and the cure.
+A message gives the value, the place and the cure. It names an option as Python has it, in backticks: `c_inter`, or with
+a value `force=graph`. The command line prints these as they are typed there: --c-inter, --force graph.
 """
 
 from __future__ import annotations
@@ -69,7 +70,15 @@ class SolverError(SpectralGraphError, ArithmeticError):
 
 
 class DiskFullError(SpectralGraphError, OSError):
-    """Writing failed for want of space; what was finished before is kept."""
+    """Writing failed for want of space; what was finished before is kept.
+
+    Attributes:
+        problem: the message without the cure.
+    """
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        super().__init__(f"{problem}; {cure}" if cure else problem)
+        self.problem = problem
 
 
 class LostProcessError(SpectralGraphError, ConnectionError):
@@ -78,3 +87,7 @@ class LostProcessError(SpectralGraphError, ConnectionError):
 
 class RemoteError(SpectralGraphError, ConnectionError):
     """A place named by a URL cannot be read or written."""
+
+
+class SpectralGraphWarning(UserWarning):
+    """A result is there, but falls short of what was asked."""

@@ -29,10 +29,8 @@ def disk_full_in_words(path: Path, resume: str = "free some space and run the sa
     except OSError as error:
         if isinstance(error, DiskFullError) or error.errno not in _FULL:
             raise
-        free = free_bytes(path)
-        raise DiskFullError(
-            f"the disk of {path} is full ({free / 1e6:.0f} MB left, {error.strerror}); finished work is kept: {resume}"
-        ) from error
+        problem = f"the disk of {path} is full ({free_bytes(path) / 1e6:.0f} MB left, {error.strerror})"
+        raise DiskFullError(problem, f"finished work is kept: {resume}") from error
 
 
 def free_bytes(path: Path) -> int:
@@ -47,8 +45,8 @@ def require_space(path: Path, needed: int, what: str) -> None:
     free = free_bytes(path)
     if needed > free:
         raise DiskFullError(
-            f"{what} needs {needed / 1e9:.2f} GB, but the disk of {path} has {free / 1e9:.2f} GB left; "
-            "free some space, name another disk with --out, or use fewer images with --limit"
+            f"{what} needs {needed / 1e9:.2f} GB, but the disk of {path} has {free / 1e9:.2f} GB left",
+            "free some space, name another disk with `out`, or use fewer images with `limit`",
         )
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
-import resource
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _STATUS = Path("/proc/self/status")
 _STATM = Path("/proc/self/statm")
 _CLEAR = Path("/proc/self/clear_refs")
 _GROUPS = Path("/proc/self/cgroup")
 _ROOT = Path("/sys/fs/cgroup")
+UNKNOWN_BYTES = 8 << 30
 
 
 def reset_peak() -> None:
@@ -21,7 +27,7 @@ def reset_peak() -> None:
     Memory that earlier work has freed is given back to the system first, so that it does not count again.
     """
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # glibc only
     if trim is not None:
         trim(0)
     try:
@@ -31,19 +37,19 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """Return the largest resident set size in bytes since `reset_peak`, memory-mapped files included."""
+    """Return the largest resident set size in bytes since `reset_peak`, memory-mapped files included; 0 if unknown."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def limit_bytes() -> int:
     """Return the memory of the machine, or what the control groups of this process allow, if that is less."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits = [_machine_bytes()]
     try:
         groups = [line.split(":", 2) for line in _GROUPS.read_text().splitlines()]
     except OSError:
@@ -65,7 +71,15 @@ def left_bytes() -> int:
         _, resident, shared, *_ = map(int, _STATM.read_text().split())
     except OSError:
         return limit_bytes()
-    return max(0, limit_bytes() - (resident - shared) * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, limit_bytes() - (resident - shared) * mmap.PAGESIZE)
+
+
+def _machine_bytes() -> int:
+    """Return the memory of the machine; UNKNOWN_BYTES where the system does not tell it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows; a name that the system does not know
+        return UNKNOWN_BYTES
 
 
 def _number(file: Path) -> list[int]:

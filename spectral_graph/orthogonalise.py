@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from scipy.linalg import eigh
 from spectral_graph.bank import Bank
 from spectral_graph.distributed.shared_bank import begin_together
 from spectral_graph.distributed.world import ALONE, World
-from spectral_graph.errors import SolverError
+from spectral_graph.errors import ConfigError, SolverError
 from spectral_graph.files import remove
 from spectral_graph.ops import gram, rotate
 from spectral_graph.solve.passes import Passes
@@ -43,7 +43,7 @@ def orthogonalise(
     target: Bank,
     order: Order,
     apply: Callable[[np.ndarray, np.ndarray], None],
-    work: Path,
+    work: str | Path,
     world: World = ALONE,
 ) -> Orthogonalised:
     """Write X_ortho = X U as the next generation of `target`, not yet committed.
@@ -67,8 +67,12 @@ def orthogonalise(
         Eigenvalues and the remaining error. The sign of a column makes its entry of largest magnitude positive.
 
     Raises:
+        ConfigError: there is no such order.
         SolverError: X holds NaN or infinity.
     """
+    if order not in get_args(Order):
+        raise ConfigError(f"`order={order!r}`: there is no such order; give one of {', '.join(get_args(Order))}")
+    work = Path(work)
     channels, images = source.channels, world.mine(source.n_images)
     if world.size > 1:
         # How far a call with another number of processes came tells nothing about the rows of this one.

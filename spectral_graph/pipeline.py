@@ -53,7 +53,7 @@ def _check_device(config: RunConfig, out: Path, force: str | None) -> None:
 
 def run_pipeline(
     config: RunConfig,
-    out: Path,
+    out: str | Path,
     *,
     preset: str = "best",
     until: str = "report",
@@ -84,6 +84,10 @@ def run_pipeline(
     Raises:
         SpectralGraphError: see the stages; what was finished before stays, and the same call goes on from there.
     """
+    out = Path(out)
+    for name, stage in (("until", until), ("force", force)):
+        if stage not in STAGES and (name == "until" or stage is not None):
+            raise ConfigError(f"{name} {stage!r}: there is no such stage; give one of {', '.join(STAGES)}")
     with join_world() as world:
         speaker = reporter or Reporter() if world.leads else Reporter(quiet=True)
         _run_stages(config, out, preset, until, force, command, given, speaker, publish, world)

@@ -8,7 +8,6 @@ A stage is entered with `RunDirectory.stage`; it becomes "complete" only when it
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import os
 import platform
@@ -25,6 +24,7 @@ from spectral_graph.allowed import flag
 from spectral_graph.config import KINDS, PLACE, STAGES, RunConfig, stage_of
 from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import ConfigError, DiskFullError, RunBusyError, StaleRunError
+from spectral_graph.file_lock import lock_file
 from spectral_graph.files import disk_full_in_words, remove, write_json
 from spectral_graph.manifest import FORGETTING, FORMAT, read_manifest
 from spectral_graph.memory import peak_bytes, reset_peak
@@ -66,14 +66,10 @@ class RunDirectory:
         with self._writable():
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not lock_file(self._lock, wait=False):
             os.close(self._lock)
             self._lock = None
-            raise RunBusyError(
-                f"another process works on {self.path}; wait for it, or name another folder with --out"
-            ) from None
+            raise RunBusyError(f"another process works on {self.path}; wait for it, or name another folder with --out")
         return self
 
     @contextmanager

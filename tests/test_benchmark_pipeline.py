@@ -11,9 +11,10 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from spectral_graph.data import open_dataset
-from spectral_graph.embed import build_operator, mean_row
+from spectral_graph.embed import build_graph
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.stages.context import ImageTable, KeptImage
+from spectral_graph.vectors import ready_rows
 
 GRID, LAYERS, WIDTH = (4, 5), ("blocks.0", "blocks.1"), 16
 
@@ -75,7 +76,7 @@ def test_the_operator_is_that_of_all_cosines(benchmark, run, tmp_path, block):
     graph = benchmark("data_set_graph")
     features = graph.features_of(run, "vv")
     config = graph.options_of("10+10").model_copy(update={"neighbours": "exact", "block": block})
-    operator = build_operator(features.for_embedding, features.image_ptr, config, tmp_path)
+    operator = build_graph(features.for_embedding, features.image_ptr, config, tmp_path).operator
     expected = brute_force(features, 10, 10, config.threshold)
     np.testing.assert_allclose(operator @ np.eye(features.nodes, dtype=np.float32), expected, atol=2e-6)
 
@@ -103,7 +104,7 @@ def test_queries_and_keys_are_both_read(benchmark, run):
 
 def test_the_mean_is_that_of_float64():
     rows = np.random.default_rng(0).standard_normal((9000, 3)).astype(np.float16)
-    np.testing.assert_allclose(mean_row(rows), rows.astype(np.float64).mean(0), atol=1e-7)
+    np.testing.assert_allclose(ready_rows(rows, True, "rows")[1], rows.astype(np.float64).mean(0), atol=1e-7)
 
 
 @pytest.mark.filterwarnings("ignore:Graph is not fully connected")

@@ -43,7 +43,7 @@ class Bank(Described):
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         shape: tuple[int, int],
         names: Sequence[str],
         nodes_per_image: int,
@@ -53,7 +53,7 @@ class Bank(Described):
         storage_dtype(dtype)
         if shape[0] % nodes_per_image:
             raise FormatError(f"a bank of {shape[0]} nodes does not divide into images of {nodes_per_image} nodes")
-        self.path = path
+        self.path = Path(path)
         self._is = Generation(0, shape, nodes_per_image, dtype, tuple(names), tuple(counters))
         self._next = self._is
         self._draft: dict[str, np.memmap[Any, Any]] = {}
@@ -62,7 +62,7 @@ class Bank(Described):
         self._trusted = True
 
     @classmethod
-    def open(cls, path: Path, verify: bool = True) -> Bank:
+    def open(cls, path: str | Path, verify: bool = True) -> Bank:
         """Open the last complete generation.
 
         Args:
@@ -72,10 +72,10 @@ class Bank(Described):
         Raises:
             FormatError: missing, truncated, or damaged; the message names file and image.
         """
-        return cls._of(path, CURRENT, verify)
+        return cls._of(Path(path), CURRENT, verify)
 
     @classmethod
-    def recover(cls, path: Path) -> tuple[Bank, str]:
+    def recover(cls, path: str | Path) -> tuple[Bank, str]:
         """Open the last sound generation: the current one or, if that is damaged, the one before.
 
         Returns:
@@ -84,6 +84,7 @@ class Bank(Described):
         Raises:
             FormatError: neither is sound; the message is about the current one.
         """
+        path = Path(path)
         try:
             return cls.open(path), ""
         except FormatError as damage:
@@ -102,9 +103,9 @@ class Bank(Described):
         return bank
 
     @staticmethod
-    def exists(path: Path) -> bool:
+    def exists(path: str | Path) -> bool:
         """Tell whether a complete generation lies in `path`."""
-        return (path / CURRENT).is_file()
+        return (Path(path) / CURRENT).is_file()
 
     @property
     def records(self) -> np.ndarray:

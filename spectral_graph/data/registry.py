@@ -31,7 +31,7 @@ _FOLDERS = {"voc": ("voc", "voc2012")}
 
 def open_dataset(
     name: str,
-    root: Path | None = None,
+    root: str | Path | None = None,
     split: str | None = None,
     limit: int | None = None,
     labels: LabelSet = "coarse",
@@ -64,7 +64,7 @@ def open_dataset(
         raise ConfigError(f"limit {limit} leaves no image; use 1 or more, or leave it out for all images")
     if labels not in ("coarse", "fine"):
         raise ConfigError(f"labels {labels!r} is unknown; use coarse or fine")
-    folder = _locate(name, root, split)
+    folder = _locate(name, None if root is None else Path(root), split)
     if labels == "fine" and (folder is None or name not in _TWO_TABLES):
         has = "the built-in sample" if folder is None else name
         raise ConfigError(f"{has} has one set of classes; fine labels exist for coco and cocostuff read with --root")

@@ -32,6 +32,8 @@ class AttentionTap:
         values: after a forward pass, one (B, tokens, heads * head_dim) float32 tensor for each name asked for, as
             used in the softmax: after norms and rotation, keys and values repeated to the number of query heads,
             without the first `skip` tokens.
+            Of several passes those of the last.
+        runs: how often the module ran inside the context.
         gate: (B, tokens, heads * head_dim) output gate of all tokens before its sigmoid; None without a gate.
     """
 
@@ -51,6 +53,7 @@ class AttentionTap:
         self.values: dict[str, Tensor] = {}
         self.gate: Tensor | None = None
         self._module: Any = module
+        self.runs = 0
         self._tensors = [name for name in TENSORS if name in tensors]
         self._skip = skip
         self._seen: dict[str, Tensor] = {}
@@ -59,6 +62,7 @@ class AttentionTap:
 
     def __enter__(self) -> AttentionTap:
         module = self._module
+        self.runs = 0
         for name in ("q", "k"):
             if name in self._tensors:
                 self._watch(getattr(module, f"{name}_norm"), name)
@@ -87,6 +91,7 @@ class AttentionTap:
         self._handles.append(module.register_forward_hook(keep))
 
     def _collect(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        self.runs += 1
         call = inspect.signature(module.forward).bind(*args, **kwargs).arguments
         rope = call.get("rope") if self._takes_rope else None
         take: dict[str, Callable[[], Tensor]] = {

@@ -27,23 +27,23 @@ def find_device(name: str, process: int = 0) -> torch.device:
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {name}: there is no such device; give cpu, cuda or cuda:N")
+        raise ConfigError(f"`device={name}`: there is no such device; give cpu, cuda or cuda:N")
     if device.type == "cpu":
         return device
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
-        raise ConfigError(f"--device {name}: torch {torch.__version__} finds no CUDA GPU here, only cpu; {_cure()}")
+        raise ConfigError(f"`device={name}`: torch {torch.__version__} finds no CUDA GPU here, only cpu; {_cure()}")
     index = process % count if device.index is None else device.index
     if index >= count:
         there = ", ".join(describe_device(torch.device("cuda", i)) for i in range(count))
-        raise ConfigError(f"--device {name}: torch finds no such GPU here; there are cpu, {there}")
+        raise ConfigError(f"`device={name}`: torch finds no such GPU here; there are cpu, {there}")
     return torch.device("cuda", index)
 
 
 def _cure() -> str:
     if torch.version.cuda is None:
-        return "leave --device out, or install a torch with CUDA (https://pytorch.org/get-started/locally)"
-    return "leave --device out, or see whether nvidia-smi shows a GPU and its driver"
+        return "leave `device` out, or install a torch with CUDA (https://pytorch.org/get-started/locally)"
+    return "leave `device` out, or see whether nvidia-smi shows a GPU and its driver"
 
 
 def describe_device(device: torch.device) -> str:
@@ -69,5 +69,5 @@ def memory_in_words(device: torch.device, what: str, cure: str) -> Iterator[None
         asked = re.search(r"allocate ([\d.]+ \w+)", str(error))
         more = f", {asked[1]} more are needed" if asked else ""
         raise DeviceMemoryError(
-            f"{device} has too little free memory for {what}{more}; {cure}, or use --device cpu"
+            f"{device} has too little free memory for {what}{more}; {cure}, or use `device=cpu`"
         ) from error

@@ -14,7 +14,7 @@ from torch.nn import functional
 from spectral_graph.errors import ModelError
 from spectral_graph.features.attention import TENSORS
 from spectral_graph.features.kernel_tap import KernelTap
-from spectral_graph.features.projections import from_projections, norm_names, projection_names
+from spectral_graph.features.projections import attention_weights, from_projections, norm_names, projection_names
 
 _SOFTMAX = (torch.softmax, Tensor.softmax, functional.softmax)
 
@@ -35,11 +35,11 @@ def hook_attention(
         tensors: subset of {"q", "k", "v"}.
 
     Returns:
-        A context manager with `values` and `heads` of the last forward pass.
+        A context manager with `values` and `heads` of the forward pass inside the block.
 
     Raises:
         ModelError: a name is no submodule; at the end of the block: a chosen layer has no q, k and v, its attention
-            weights do not follow from them, or it attended more than once.
+            weights do not follow from them, or it attended more than once, whether by the kernel or written out.
     """
     return AttentionHooks(module, layers, tensors)
 
@@ -71,11 +71,12 @@ class AttentionHooks(KernelTap):
         super().__init__(chosen, tensors)
         self.values: dict[str, dict[str, Tensor]] = {}
         self.heads: dict[str, int] = {}
-        self._seen: dict[str, dict[str, Tensor]] = {}
-        self._softmax: dict[str, Tensor] = {}
+        self._seen: dict[str, dict[str, list[Tensor]]] = {}
+        self._softmax: dict[str, list[Tensor]] = {}
 
     def __enter__(self) -> AttentionHooks:
         super().__enter__()
+        self.values, self.heads = {}, {}
         for name, module in self._modules.items():
             for child in (*projection_names(module), *(norm_names(module) or ())):
                 hook = self._keeps(name, child)
@@ -95,7 +96,7 @@ class AttentionHooks(KernelTap):
 
     def _keeps(self, layer: str, child: str) -> Callable[..., None]:
         def keep(_module: nn.Module, _args: Any, output: Tensor) -> None:
-            self._seen.setdefault(layer, {})[child] = output
+            self._seen.setdefault(layer, {}).setdefault(child, []).append(output)
 
         return keep
 
@@ -108,23 +109,27 @@ class AttentionHooks(KernelTap):
             owners = (name for name in reversed(self._active) if projection_names(self._modules[name]))
             owner = next(owners, None)
             if owner is not None:
-                self._softmax[owner] = result
+                self._softmax.setdefault(owner, []).append(result)
         return result
 
     def _gather(self) -> None:
-        for name, calls in self.calls.items():
-            if len(calls) > 1:
+        for name in dict.fromkeys([*self.calls, *self._softmax]):
+            calls, seen = self.calls.get(name, []), self._seen.get(name, {})
+            weights = attention_weights(self._modules[name], seen, self._softmax.get(name, []))
+            # A pass whose softmax is out of sight still shows in the projections.
+            times = max(len(calls) + len(weights), *map(len, seen.values()), 0) if weights else len(calls)
+            if times > 1:
                 raise ModelError(
-                    f"layer {name}, a {type(self._modules[name]).__name__}, attended {len(calls)} times inside the "
+                    f"layer {name}, a {type(self._modules[name]).__name__}, attended {times} times inside the "
                     "block; make one forward pass a block, and name modules that attend once in it"
                 )
-            self.values[name], self.heads[name] = calls[0].values, calls[0].heads
-        for name, softmax in self._softmax.items():
-            if name not in self.values:
-                values, self.heads[name] = from_projections(
-                    self._modules[name], name, self._seen.get(name, {}), softmax
-                )
-                self.values[name] = {key: values[key] for key in self._tensors}
+            if calls:
+                self.values[name], self.heads[name] = calls[0].values, calls[0].heads
+                continue
+            once = {child: outputs[-1] for child, outputs in seen.items()}
+            softmax = (weights or self._softmax[name])[-1]
+            values, self.heads[name] = from_projections(self._modules[name], name, once, softmax)
+            self.values[name] = {key: values[key] for key in self._tensors}
         without = [] if self._asked is None else [name for name in self._modules if name not in self.values]
         if without or not self.values:
             what = [f"{name} ({type(self._modules[name]).__name__})" for name in without]

@@ -46,7 +46,8 @@ class KernelTap(TorchFunctionMode):
     """Context manager that copies q, k, v of every attention call inside chosen modules.
 
     Attributes:
-        calls: module name -> its calls of the last forward pass. A call counts for the innermost chosen module.
+        calls: module name -> its calls inside the context, in their order. A call counts for the innermost chosen
+            module.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class KernelTap(TorchFunctionMode):
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> KernelTap:
+        self.calls = {}
         for name, module in self._modules.items():
             self._handles.append(module.register_forward_pre_hook(self._opens(name)))
             self._handles.append(module.register_forward_hook(self._closes(name), always_call=True))

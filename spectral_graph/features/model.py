@@ -123,7 +123,7 @@ class VisionModel(Protocol):
 
 def load_model(
     name: str = DEFAULT_MODEL,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -153,6 +153,7 @@ def load_model(
     """
     from spectral_graph.features.catalogue import resolve
 
+    weights = None if weights is None else Path(weights)
     library, place = resolve(name)
     if library == "focus":
         from spectral_graph.features.focus import load_focus

@@ -6,6 +6,7 @@ afterwards is hidden. So its attention weights, which leave a softmax, are recom
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +44,21 @@ def norm_names(module: nn.Module) -> tuple[str, str] | None:
         if all(isinstance(getattr(module, name, None), nn.Module) for name in names):
             return names
     return None
+
+
+def attention_weights(
+    module: nn.Module, seen: Mapping[str, Sequence[Tensor]], softmaxes: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return those of a module's softmaxes that are over all tokens, for each token: its attention weights.
+
+    Args:
+        module: the attention module.
+        seen: outputs of its projections by name.
+        softmaxes: that ran inside it.
+    """
+    outputs = [output for name in projection_names(module)[:1] for output in seen.get(name, [])]
+    sizes = {(output.shape[-2],) * 2 for output in outputs if output.ndim > 1}
+    return [softmax for softmax in softmaxes if softmax.ndim > 2 and tuple(softmax.shape[-2:]) in sizes]
 
 
 def from_projections(

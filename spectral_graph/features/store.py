@@ -84,7 +84,7 @@ class FeatureStore:
     @classmethod
     def create(
         cls,
-        path: Path,
+        path: str | Path,
         slots: int,
         grid: Grid,
         layers: Mapping[str, int],
@@ -105,6 +105,7 @@ class FeatureStore:
         """
         nodes = grid[0] * grid[1]
         coarse = {name: other for name, other in (grids or {}).items() if other != grid}
+        path = Path(path)
         with disk_full_in_words(path):
             group = zarr.open_group(path, mode="w", zarr_format=3)
             root = group.create_group("layers")
@@ -128,12 +129,13 @@ class FeatureStore:
         return cls(path, group, group.attrs[ATTRIBUTES])
 
     @classmethod
-    def open(cls, path: Path) -> FeatureStore:
+    def open(cls, path: str | Path) -> FeatureStore:
         """Open a store.
 
         Raises:
             FormatError: there is none, or it is damaged.
         """
+        path = Path(path)
         return cls(path, *open_described(path, "r+", "is no feature store", _CURE))
 
     @staticmethod

@@ -180,6 +180,11 @@ class VisionTransformerFeatures:
                     "get the file again, or use other weights"
                 )
             for layer, module, tap in zip(self.layers, self._blocks, taps, strict=True):
+                if tap.runs > 1:
+                    raise ModelError(
+                        f"model {self.name}, layer {layer.name}: it attends {tap.runs} times in one forward pass; its "
+                        "q, k and v are no single set, so it cannot be a layer"
+                    )
                 expected = outputs.get(layer.name)
                 found = None if expected is None else reproduce(module, **tap.values, gate=tap.gate)
                 if expected is None or found is None or not _close(found, expected):

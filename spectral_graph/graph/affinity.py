@@ -117,7 +117,7 @@ def build_affinity(
     """
     sizes = image_ptr.diff().numpy()
     images, nodes = len(sizes), int(image_ptr[-1])
-    selection.require_room(sizes, "the mini-batch", " or raise --batch")
+    selection.require_room(sizes, ", or put more images together")
     intra, inter = selection.candidates
     counts = (intra, inter if images > 1 else 0)
     lists = nearest(query, key, image_ptr, counts, selection.threshold, query_mean, key_mean)

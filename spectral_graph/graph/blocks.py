@@ -87,9 +87,9 @@ class GraphStore:
         self.attributes = attributes
 
     @classmethod
-    def create(cls, path: Path, attributes: Mapping[str, Any]) -> GraphStore:
+    def create(cls, path: str | Path, attributes: Mapping[str, Any]) -> GraphStore:
         """Open the store for writing; `attributes` describe the graph (kind, nodes, layers, threshold, ...)."""
-        full = {"format": FORMAT, **attributes}
+        path, full = Path(path), {"format": FORMAT, **attributes}
         with disk_full_in_words(path):
             path.mkdir(parents=True, exist_ok=True)
             group = zarr.open_group(path, mode="a", zarr_format=3)
@@ -97,15 +97,16 @@ class GraphStore:
         return cls(path, full)
 
     @classmethod
-    def open(cls, path: Path) -> GraphStore:
+    def open(cls, path: str | Path) -> GraphStore:
         """Open a store for reading.
 
         Raises:
             FormatError: there is none, or of another format.
         """
+        path = Path(path)
         _, attributes = open_described(path, "r", "holds no graph", "build one with: spectral-graph graph")
         if not isinstance(attributes, dict):
-            raise FormatError(f"{path} holds no graph (its attributes are damaged); compute it with: --force graph")
+            raise FormatError(f"{path} holds no graph (its attributes are damaged); compute it with `force=graph`")
         if attributes.get("format") != FORMAT:
             found = shown(attributes.get("format"))
             raise FormatError(
@@ -189,7 +190,7 @@ class GraphStore:
             )
             problem = _problem(block, tuple(shape), self.attributes.get("nodes"))
         if problem:
-            raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with --force graph")
+            raise FormatError(f"{self.path}/{name}: damaged block ({problem}); recompute with `force=graph`")
         return block
 
     def _stored(self, name: str, cached: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -233,7 +234,7 @@ class GraphStore:
         try:
             yield
         except _DAMAGE as error:
-            raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with --force graph") from None
+            raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with `force=graph`") from None
 
     def make_folder(self, prefix: str) -> None:
         """Make the group that blocks below `prefix` lie in; several processes may write blocks there from then on."""

@@ -106,6 +106,16 @@ class GraphFacts:
         lookup[labels] = lowest[joined]
         self._component = lookup[self._component]
 
+    @property
+    def isolated(self) -> np.ndarray:
+        """Return the nodes without an edge in any block, ascending (any number,) int64."""
+        return np.flatnonzero(~self._touched)
+
+    @property
+    def components(self) -> int:
+        """Return how many connected components there are; each isolated node is one."""
+        return len(np.unique(self._component))
+
     def summary(self) -> dict[str, Any]:
         """Return the facts as plain numbers.
 
@@ -124,12 +134,12 @@ class GraphFacts:
             "blocks": self.blocks,
             "stored_edges": self.edges,
             "mean_degree": self.weight / self.rows if self.rows else 0.0,
-            "isolated_nodes": int(self.nodes - self._touched.sum()),
+            "isolated_nodes": len(self.isolated),
             "rows_with_fewer_neighbours": self.short_rows,
             "share_with_fewer_neighbours": self.short_rows / self.rows if self.rows else 0.0,
             "in_degree_quantiles": quantiles,
             "largest_in_degree": len(self._chosen) - 1,
-            "components": int((sizes > 0).sum()),
+            "components": self.components,
             "largest_component": int(sizes.max()),
             **self.recall,
         }

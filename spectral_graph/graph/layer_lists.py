@@ -79,7 +79,7 @@ class LayerLists:
             FeatureError: NaN or infinity in the vectors.
         """
         sizes = np.diff(self.image_ptr)
-        self.selection.require_room(sizes, "the data set", "")
+        self.selection.require_room(sizes)
         count = min(self.selection.candidates[1], int(sizes.sum() - sizes.max()))
         if count == 0:
             return None, {"recall": 1.0}

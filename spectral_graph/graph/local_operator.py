@@ -18,6 +18,8 @@ from spectral_graph.distributed.world import World
 from spectral_graph.errors import ConfigError
 from spectral_graph.files import disk_full_in_words, require_space
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.graph.merge import Normalisation, require_normalisation
+from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator, ReadyBlock
 
 HALO_BYTES = 256 << 20
@@ -80,7 +82,12 @@ class LocalOperator(BlockOperator):
         return len(self._ids) - len(self.rows)
 
     def gathered(self, x: np.ndarray) -> np.ndarray:
-        """Return the rows of X that the blocks' columns count: those held here between those of the others."""
+        """Return the rows of X that the blocks' columns count: those held here between those of the others.
+
+        Raises:
+            GraphError: x does not hold the `rows` of this process.
+        """
+        require_columns("operator @ X: X", x, len(self.rows))
         world, channels = self.world, x.shape[1]
         wide = self._halo(len(self._ids) * channels).reshape(len(self._ids), channels)
         starts = self._starts
@@ -152,8 +159,13 @@ class LocalOperator(BlockOperator):
         return room
 
 
-def local_operator(store: GraphStore, normalisation: str, world: World, work: Path) -> LocalOperator:
-    """Return the own rows of the merged, normalised operator of all layers; all processes must call it together."""
+def local_operator(store: GraphStore, normalisation: Normalisation, world: World, work: Path) -> LocalOperator:
+    """Return the own rows of the merged, normalised operator of all layers; all processes must call it together.
+
+    Raises:
+        ConfigError: there is no such normalisation, or there are fewer images than processes.
+    """
+    require_normalisation(normalisation)
     names, about = store.names(f"merged/{normalisation}"), store.attributes
     return LocalOperator(store, names, about["nodes"], about["rounds"], about["nodes_per_image"], world, work)
 

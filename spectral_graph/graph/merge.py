@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix
 
+from spectral_graph.errors import ConfigError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.layer_grids import layer_map, run_nodes, to_run_nodes
 
@@ -16,6 +17,13 @@ Normalisation = Literal["symmetric", "random_walk"]
 
 AT_ONCE = 2
 """Blocks that are merged at a time: SciPy adds with one thread, and each block in work takes memory."""
+
+
+def require_normalisation(name: str) -> None:
+    """Raise ConfigError unless `name` is that of a normalisation."""
+    allowed = get_args(Normalisation)
+    if name not in allowed:
+        raise ConfigError(f"`normalisation={name!r}`: there is no such normalisation; give one of {', '.join(allowed)}")
 
 
 def inverse_degree(degree: np.ndarray, power: float = 1.0) -> np.ndarray:
@@ -38,6 +46,7 @@ def normalise(block: Block, normalisation: Normalisation, column_degree: np.ndar
         normalisation: which of both.
         column_degree: degrees of the block's columns; None where they are its rows.
     """
+    require_normalisation(normalisation)
     assert block.degree is not None
     symmetric = normalisation == "symmetric"
     power = 0.5 if symmetric else 1.0
@@ -111,7 +120,11 @@ def write_merged(
         layers: their names.
         ids: of the blocks.
         normalisation: see `normalise`.
+
+    Raises:
+        ConfigError: there is no such normalisation.
     """
+    require_normalisation(normalisation)
     if not ids:
         return
     store.make_folder(f"merged/{normalisation}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.layer_grids import layer_nodes
+from spectral_graph.graph.merge import Normalisation, require_normalisation
+from spectral_graph.graph.operand import dense_operand, require_columns
 from spectral_graph.graph.waves import Extent, Waves, plan_waves
 from spectral_graph.memory import left_bytes, limit_bytes
 from spectral_graph.ops import csr_spmm
@@ -229,7 +232,12 @@ class BlockOperator:
         self._most_bytes = max(self._most_bytes, kept_bytes)
 
     def gathered(self, x: np.ndarray) -> np.ndarray:
-        """Return the rows of X that the blocks' columns count, from the rows held here; called once a product."""
+        """Return the rows of X that the blocks' columns count, from the rows held here; called once a product.
+
+        Raises:
+            GraphError: x does not hold the `rows` of this process.
+        """
+        require_columns("operator @ X: X", x, len(self.rows))
         return x
 
     def _ready(self, block: Block) -> ReadyBlock:
@@ -239,9 +247,20 @@ class BlockOperator:
         """Write the product with `x` (N, C) float32 into `out` (N, C) float32; both may be memory-mapped.
 
         Both hold the `rows` of this process.
+
+        Raises:
+            GraphError: an array has another shape or dtype, `out` is read-only, or both share memory.
         """
-        if x.shape != out.shape or x.shape[0] != len(self.rows):
-            raise GraphError(f"operator @ X: X has shape {x.shape}, expected ({len(self.rows)}, C)")
+        require_columns("operator @ X: X", x, len(self.rows))
+        require_columns("operator @ X: out", out, len(self.rows))
+        if x.shape != out.shape:
+            raise GraphError(f"operator @ X: out has shape {out.shape}, expected that of X, {x.shape}")
+        if not out.flags.writeable:
+            raise GraphError("operator @ X: out is read-only; pass an array that can be written")
+        if np.may_share_memory(x, out):
+            raise GraphError(
+                "operator @ X: out shares memory with X, which the product still reads; pass another array"
+            )
         row_bytes = x.strides[0] + out.strides[0]
         if self.rounds == self.world.size == 1 and exceed_memory(x, out) and self.local(1, row_bytes):
             with Pager(x, out) as pager:
@@ -263,12 +282,21 @@ class BlockOperator:
             else:
                 out[ready.rows] = product
 
-    def __matmul__(self, x: np.ndarray) -> np.ndarray:
-        """Return the product with x (N,) or (N, C) float32, of the `rows` of this process."""
-        columns = np.ascontiguousarray(x, np.float32).reshape(len(self.rows), -1)
-        out = np.empty_like(columns)
-        self.apply(columns, out)
-        return out.reshape(x.shape)
+    def __matmul__(self, x: Any) -> np.ndarray:
+        """Return the product with x, float32 of the shape of x, of the `rows` of this process.
+
+        Args:
+            x: (N,) or (N, C) real numbers, see `dense_operand`.
+
+        Raises:
+            GraphError: x is something else.
+        """
+        given = dense_operand(x, len(self.rows))
+        columns = given[:, None] if given.ndim == 1 else given
+        out = np.empty(columns.shape, np.float32)
+        if columns.size:
+            self.apply(columns, out)
+        return out.reshape(given.shape)
 
 
 def _span(ids: np.ndarray) -> np.ndarray | slice:
@@ -285,12 +313,25 @@ def _product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
 
 
 def affinity_operator(store: GraphStore, layer: str) -> BlockOperator:
-    """Return the raw affinity A of one layer (the mean over rounds) as an operator on the nodes of its graph."""
+    """Return the raw affinity A of one layer (the mean over rounds) as an operator on the nodes of its graph.
+
+    Raises:
+        GraphError: the store has no blocks of that layer; the message names those that it has.
+    """
     names = store.names(f"blocks/{layer}")
+    if not names:
+        there = ", ".join(name.removeprefix("blocks/") for name in store.names("blocks")) or "none"
+        raise GraphError(f"{store.path} has no blocks of layer {layer!r}; there are: {there}")
     return BlockOperator(store, names, layer_nodes(store.attributes, layer), int(store.attributes["rounds"]))
 
 
-def merged_operator(store: GraphStore, normalisation: str) -> BlockOperator:
-    """Return the merged, normalised operator of all layers."""
+def merged_operator(store: GraphStore, normalisation: Normalisation) -> BlockOperator:
+    """Return the merged, normalised operator of all layers.
+
+    Raises:
+        ConfigError: there is no such normalisation.
+        GraphError: the store has no blocks of it.
+    """
+    require_normalisation(normalisation)
     names = store.names(f"merged/{normalisation}")
     return BlockOperator(store, names, int(store.attributes["nodes"]), int(store.attributes["rounds"]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
-from spectral_graph.errors import GraphError
+from spectral_graph.errors import ConfigError, GraphError
 from spectral_graph.graph.hubs import CANDIDATES, Hubs, choose_scaled, keep_best, keep_common, mean_of_best
 from spectral_graph.graph.lists import Lists
 
@@ -33,6 +34,24 @@ class Selection:
     hubs: Hubs = "none"
     hub_cap: float = 3.0
 
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: one is out of its range; the message names it.
+        """
+        if self.hubs not in get_args(Hubs):
+            raise ConfigError(f"`hubs={self.hubs!r}`: give one of {', '.join(get_args(Hubs))}")
+        for name in ("c_intra", "c_inter"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+                raise ConfigError(f"`{name}={count}`: give a whole number, 0 or more")
+        if not 0 <= self.threshold < 1:
+            raise ConfigError(f"`threshold={self.threshold}`: give a number, 0 or more, below 1")
+        for name in ("sharpen", "hub_cap"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise ConfigError(f"`{name}={getattr(self, name)}`: give a finite number above 0")
+
     @property
     def candidates(self) -> tuple[int, int]:
         """Neighbours to search inside and outside the own image."""
@@ -43,12 +62,11 @@ class Selection:
         """Return the neighbours that a node has where enough affinities reach the threshold."""
         return self.c_intra + (self.c_inter if images > 1 else 0)
 
-    def require_room(self, sizes: np.ndarray, pool: str, cure: str) -> None:
+    def require_room(self, sizes: np.ndarray, cure: str = "") -> None:
         """Refuse more neighbours than there are nodes.
 
         Args:
             sizes: (images,) nodes of each image.
-            pool: where the other images are, for the message.
             cure: what helps beside a lower c_inter, for the message.
 
         Raises:
@@ -58,11 +76,11 @@ class Selection:
         if self.c_intra > largest - 1:
             raise GraphError(
                 f"c_intra is {self.c_intra}, but an image has {largest} nodes, so a node has at most {largest - 1} "
-                "neighbours in it; lower --c-intra"
+                "neighbours in it; lower `c_intra`"
             )
         if len(sizes) > 1 and self.c_inter > others:
             raise GraphError(
-                f"c_inter is {self.c_inter}, but the other images of {pool} have {others} nodes; lower --c-inter{cure}"
+                f"c_inter is {self.c_inter}, but the other images have {others} nodes; lower `c_inter`{cure}"
             )
 
     def within(self, sizes: np.ndarray) -> Selection:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, dtype_name, require, shape_text
+from spectral_graph.ops.checks import (
+    check_tensor,
+    contiguous,
+    dtype_name,
+    require,
+    require_apart,
+    require_tensor,
+    shape_text,
+)
 from spectral_graph.ops.library import call, define, fake, fallback
 
 OP = "adam_rows_"
@@ -48,7 +56,11 @@ def adam_rows_(
         GraphError: shapes or dtypes do not fit, or a step count is below 1; nothing was changed then.
     """
     operator = torch.ops.spectral_graph.adam_rows_.default
-    call(operator, x, m, v, gradient.contiguous(), step.contiguous(), learning_rate, beta1, beta2, epsilon)
+    for name, tensor in (("x", x), ("m", m), ("v", v)):
+        require_tensor(OP, name, tensor)
+    require_apart(OP, x=x, m=m, v=v)
+    arguments = contiguous(OP, gradient=gradient, step=step)
+    call(operator, x, m, v, *arguments, learning_rate, beta1, beta2, epsilon)
 
 
 def _check(x: Tensor, m: Tensor, v: Tensor, gradient: Tensor, step: Tensor, beta1: float, beta2: float) -> None:

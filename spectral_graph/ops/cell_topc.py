@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import MOST_COLUMNS, check_tensor, require
+from spectral_graph.ops.checks import MOST_COLUMNS, check_tensor, contiguous, require
 from spectral_graph.ops.library import call, define, fake, fallback
 from spectral_graph.ops.unit_project import check_half_or_float
 
@@ -43,7 +43,9 @@ def cell_topc(
     Raises:
         GraphError: an argument does not fit.
     """
-    arguments = (part.contiguous() for part in (query, query_image, keys, key_image, cell_ptr, probes))
+    arguments = contiguous(
+        OP, query=query, query_image=query_image, keys=keys, key_image=key_image, cell_ptr=cell_ptr, probes=probes
+    )
     result: tuple[Tensor, Tensor] = call(torch.ops.spectral_graph.cell_topc.default, *arguments, c)
     return result
 

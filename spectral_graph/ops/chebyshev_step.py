@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 
 from spectral_graph.ops.backends import current_backend
-from spectral_graph.ops.checks import check_csr, check_csr_content, check_tensor, check_values, require, shape_text
+from spectral_graph.ops.checks import (
+    check_csr,
+    check_csr_content,
+    check_tensor,
+    check_values,
+    contiguous,
+    require,
+    require_apart,
+    require_tensor,
+    shape_text,
+)
 from spectral_graph.ops.csr_spmm import csr_spmm
 from spectral_graph.ops.library import call, define, fake, fallback
 
@@ -51,12 +61,16 @@ def chebyshev_step_(
     Raises:
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
+    arguments = contiguous(OP, indptr=indptr, indices=indices, values=values, x=x, own=own)
+    indptr, indices, values, x, own = arguments
+    require_tensor(OP, "y", y)
+    require_apart(OP, x=x, y=y)
     if current_backend() != "native":
+        _check(indptr, indices, values, x, own, y)
         _combine(csr_spmm(indptr, indices, values, x, check=check), own, y, gain, shift, keep)
         return
     operator = torch.ops.spectral_graph.chebyshev_step_.default
-    matrix = indptr.contiguous(), indices.contiguous(), values.contiguous()
-    call(operator, *matrix, x.contiguous(), own.contiguous(), y, gain, shift, keep, check)
+    call(operator, *arguments, y, gain, shift, keep, check)
 
 
 def _combine(product: Tensor, own: Tensor, y: Tensor, gain: float, shift: float, keep: float) -> None:

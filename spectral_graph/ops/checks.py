@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +31,41 @@ def dtype_name(dtype: torch.dtype) -> str:
 def shape_text(tensor: Tensor) -> str:
     """Return the shape as Python writes a tuple."""
     return str(tuple(tensor.shape))
+
+
+def require_tensor(op: str, name: str, argument: Any) -> None:
+    """Raise GraphError unless an argument is a dense tensor."""
+    require(op, isinstance(argument, Tensor), lambda: f"{name} must be a torch tensor, got a {type(argument).__name__}")
+    require(op, argument.layout == torch.strided, lambda: f"{name} must be dense, got {argument.layout}")
+
+
+def contiguous(op: str, **arguments: Any) -> tuple[Tensor, ...]:
+    """Return the arguments, given by their names, as contiguous tensors.
+
+    Raises:
+        GraphError: one of them is no dense tensor; the message names it.
+    """
+    for name, argument in arguments.items():
+        require_tensor(op, name, argument)
+    return tuple(argument.contiguous() for argument in arguments.values())
+
+
+def require_apart(op: str, **arguments: Tensor) -> None:
+    """Raise GraphError where two arguments, given by their names, share memory: what is written would be read."""
+    if torch.compiler.is_compiling():  # without memory there
+        return
+    for (name, one), (other_name, other) in combinations(arguments.items(), 2):
+        (first, last), (begin, end) = _span(one), _span(other)
+        text = f"{name} and {other_name} must not share memory; pass {other_name}.clone()"
+        require(op, one.device != other.device or last <= begin or end <= first, lambda text=text: text)  # type: ignore[misc]
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """Return the addresses between which the elements lie."""
+    if not tensor.numel():
+        return 0, 0
+    places = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (places + 1) * tensor.element_size()
 
 
 def check_tensor(op: str, name: str, tensor: Tensor, dim: int, dtype: torch.dtype) -> None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, require
+from spectral_graph.ops.checks import check_tensor, contiguous, require
 from spectral_graph.ops.library import call, define, fake, fallback
 from spectral_graph.ops.unit_project import check_half_or_float
 
@@ -51,7 +51,9 @@ def cosine_topc(
     Raises:
         GraphError: an argument does not fit.
     """
-    arguments = (part.contiguous() for part in (query, rows, mean, inverse_norm, node, candidates))
+    arguments = contiguous(
+        OP, query=query, rows=rows, mean=mean, inverse_norm=inverse_norm, node=node, candidates=candidates
+    )
     result: tuple[Tensor, Tensor] = call(torch.ops.spectral_graph.cosine_topc.default, *arguments, c, threshold)
     return result
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spectral_graph.ops.backends import Csr, current_backend, usable_backend, use_backend
-from spectral_graph.ops.checks import check_csr_content
+from spectral_graph.ops.checks import MOST_COLUMNS, check_csr_content, contiguous, require, require_tensor
 from spectral_graph.ops.csr_spmm import csr_spmm
 from spectral_graph.ops.csr_spmm_by import OP, check_arguments, check_devices
 
@@ -33,7 +33,10 @@ class CsrProduct:
     ) -> None:
         self.backend = current_backend() if backend is None else backend
         module = usable_backend(self.backend)
-        self._matrix = indptr.contiguous(), indices.contiguous(), values.contiguous()
+        starts, places, weights = contiguous(OP, indptr=indptr, indices=indices, values=values)
+        self._matrix = starts, places, weights
+        require(OP, isinstance(columns, int), lambda: f"columns must be a whole number, got {columns!r}")
+        require(OP, columns >= 0, lambda: f"the number of columns must be in [0, {MOST_COLUMNS}], got {columns}")
         check_arguments(*self._matrix, values.new_empty(0).expand(columns, 0))
         self._devices = module.DEVICES
         check_devices(self.backend, self._devices, values, indptr, indices)
@@ -48,6 +51,7 @@ class CsrProduct:
         Raises:
             GraphError: x does not fit the matrix.
         """
+        require_tensor(OP, "x", x)
         check_arguments(*self._matrix, x, columns=self.shape[1])
         check_devices(self.backend, self._devices, self._matrix[2], x)
         if torch.is_grad_enabled() and (x.requires_grad or self._matrix[2].requires_grad):

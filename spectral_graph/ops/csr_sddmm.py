@@ -12,6 +12,7 @@ from spectral_graph.ops.checks import (
     check_csr_content,
     check_floating,
     check_tensor,
+    contiguous,
     require,
     row_of_entry,
 )
@@ -40,7 +41,7 @@ def csr_sddmm(indptr: Tensor, indices: Tensor, a: Tensor, b: Tensor) -> Tensor:
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
     operator = torch.ops.spectral_graph.csr_sddmm.default
-    result: Tensor = call(operator, indptr.contiguous(), indices.contiguous(), a.contiguous(), b.contiguous())
+    result: Tensor = call(operator, *contiguous(OP, indptr=indptr, indices=indices, a=a, b=b))
     return result
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spectral_graph.ops.backends import Csr, current_backend, torch_csr
-from spectral_graph.ops.checks import check_csr_content
+from spectral_graph.ops.checks import check_csr_content, contiguous
 from spectral_graph.ops.csr_spmm_by import check_arguments
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
 
@@ -43,7 +43,7 @@ def csr_spmm(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, *, chec
     Raises:
         GraphError: shapes or dtypes do not fit, or (with `check`) indptr or indices name something outside the matrix.
     """
-    arguments = (indptr.contiguous(), indices.contiguous(), values.contiguous(), x.contiguous(), check)
+    arguments = (*contiguous(OP, indptr=indptr, indices=indices, values=values, x=x), check)
     backend, ops = current_backend(), torch.ops.spectral_graph
     result: Tensor
     if backend == "native":

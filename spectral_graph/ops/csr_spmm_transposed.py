@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spectral_graph.ops.backends import current_backend
-from spectral_graph.ops.checks import check_csr, check_floating, check_tensor, check_values, require
+from spectral_graph.ops.checks import check_csr, check_floating, check_tensor, check_values, contiguous, require
 from spectral_graph.ops.library import LIBRARY, autograd, call, define, fake
 
 OP = "csr_spmm_transposed"
@@ -38,8 +38,8 @@ def csr_spmm_transposed(indptr: Tensor, indices: Tensor, values: Tensor, x: Tens
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
     operator = torch.ops.spectral_graph.csr_spmm_transposed.default
-    matrix = (indptr.contiguous(), indices.contiguous(), values.contiguous())
-    result: Tensor = call(operator, *matrix, x.contiguous(), columns, current_backend())
+    arguments = contiguous(OP, indptr=indptr, indices=indices, values=values, x=x)
+    result: Tensor = call(operator, *arguments, columns, current_backend())
     return result
 
 

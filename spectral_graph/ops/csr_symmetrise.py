@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_csr, check_csr_content, check_values, require, row_of_entry
+from spectral_graph.ops.checks import check_csr, check_csr_content, check_values, contiguous, require, row_of_entry
 from spectral_graph.ops.library import call, define, fake, fallback
 
 OP = "csr_symmetrise"
@@ -36,7 +36,7 @@ def csr_symmetrise(indptr: Tensor, indices: Tensor, values: Tensor, n: int) -> t
     """
     operator = torch.ops.spectral_graph.csr_symmetrise.default
     result: tuple[Tensor, Tensor, Tensor, Tensor] = call(
-        operator, indptr.contiguous(), indices.contiguous(), values.contiguous(), n
+        operator, *contiguous(OP, indptr=indptr, indices=indices, values=values), n
     )
     return result
 

@@ -10,6 +10,7 @@ from spectral_graph.ops.checks import (
     check_csr_content,
     check_floating,
     check_values,
+    contiguous,
     row_of_entry,
 )
 from spectral_graph.ops.library import call, define, fake, fallback
@@ -39,7 +40,7 @@ def csr_transpose(indptr: Tensor, indices: Tensor, values: Tensor, columns: int)
     """
     operator = torch.ops.spectral_graph.csr_transpose.default
     result: tuple[Tensor, Tensor, Tensor] = call(
-        operator, indptr.contiguous(), indices.contiguous(), values.contiguous(), columns
+        operator, *contiguous(OP, indptr=indptr, indices=indices, values=values), columns
     )
     return result
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, require
+from spectral_graph.ops.checks import check_tensor, contiguous, require
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
 
 OP = "gram"
@@ -33,7 +33,8 @@ def gram(x: Tensor, y: Tensor | None = None) -> Tensor:
         GraphError: shapes or dtypes do not fit.
     """
     operator = torch.ops.spectral_graph.gram.default
-    result: Tensor = call(operator, x.contiguous(), None if y is None else y.contiguous())
+    both = contiguous(OP, x=x) if y is None else contiguous(OP, x=x, y=y)
+    result: Tensor = call(operator, *both)
     return result
 
 

@@ -73,7 +73,7 @@ def call(operator: Callable[..., Any], *arguments: Any) -> Any:
     except RuntimeError as error:
         text = str(error)
         if text.startswith(f"{NAMESPACE}::"):
-            raise GraphError(text) from None
+            raise GraphError(text.partition("\n")[0]) from None  # what torch adds is about its own binding
         if text.startswith(OUT_OF_MEMORY):
             raise torch.OutOfMemoryError(text) from None
         raise

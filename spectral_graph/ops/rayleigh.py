@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_csr, check_csr_content, check_tensor, check_values, require, row_of_entry
+from spectral_graph.ops.checks import (
+    check_csr,
+    check_csr_content,
+    check_tensor,
+    check_values,
+    contiguous,
+    require,
+    row_of_entry,
+)
 from spectral_graph.ops.library import FALLBACKS, autograd, call, define, fake, fallback
 
 OP = "rayleigh"
@@ -44,8 +52,8 @@ def rayleigh(
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
     operator = torch.ops.spectral_graph.rayleigh.default
-    matrix = (indptr.contiguous(), indices.contiguous(), values.contiguous())
-    result: tuple[Tensor, Tensor] = call(operator, *matrix, inverse_degree.contiguous(), u.contiguous())
+    arguments = contiguous(OP, indptr=indptr, indices=indices, values=values, inverse_degree=inverse_degree, u=u)
+    result: tuple[Tensor, Tensor] = call(operator, *arguments)
     return result
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, require
+from spectral_graph.ops.checks import check_tensor, contiguous, require
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
 
 OP = "rotate"
@@ -32,7 +32,7 @@ def rotate(x: Tensor, u: Tensor) -> Tensor:
     Raises:
         GraphError: shapes or dtypes do not fit.
     """
-    result: Tensor = call(torch.ops.spectral_graph.rotate.default, x.contiguous(), u.contiguous())
+    result: Tensor = call(torch.ops.spectral_graph.rotate.default, *contiguous(OP, x=x, u=u))
     return result
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import MOST_COLUMNS, check_tensor, require, shape_text
+from spectral_graph.ops.checks import MOST_COLUMNS, check_tensor, contiguous, require, shape_text
 from spectral_graph.ops.library import call, define, fake, fallback
 
 OP = "topc_affinity"
@@ -69,9 +69,7 @@ def topc_affinity(
     operator = torch.ops.spectral_graph.topc_affinity.default
     result: tuple[Tensor, Tensor, Tensor] = call(
         operator,
-        query.contiguous(),
-        key.contiguous(),
-        image_ptr.contiguous(),
+        *contiguous(OP, query=query, key=key, image_ptr=image_ptr),
         c_intra,
         c_inter,
         threshold,

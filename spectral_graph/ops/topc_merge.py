@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import MOST_COLUMNS, check_csr, check_csr_content, check_values, require, row_of_entry
+from spectral_graph.ops.checks import (
+    MOST_COLUMNS,
+    check_csr,
+    check_csr_content,
+    check_values,
+    contiguous,
+    require,
+    row_of_entry,
+)
 from spectral_graph.ops.library import call, define, fake, fallback
 
 OP = "topc_merge"
@@ -43,7 +51,10 @@ def topc_merge(
     """
     _check_counts(indptr, indices, values)  # here too: without a tensor torch cannot tell whose kernel to call
     operator = torch.ops.spectral_graph.topc_merge.default
-    lists = ([part.contiguous() for part in parts] for parts in (indptr, indices, values))
+    lists = (
+        [contiguous(OP, **{f"{name}[{k}]": part})[0] for k, part in enumerate(parts)]
+        for name, parts in (("indptr", indptr), ("indices", indices), ("values", values))
+    )
     result: tuple[Tensor, Tensor, Tensor] = call(operator, *lists, c)
     return result
 

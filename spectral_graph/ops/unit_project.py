@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, dtype_name, require
+from spectral_graph.ops.checks import check_tensor, contiguous, dtype_name, require
 from spectral_graph.ops.library import call, define, fake, fallback
 
 OP = "unit_project"
@@ -32,7 +32,7 @@ def unit_project(rows: Tensor, mean: Tensor, basis: Tensor) -> tuple[Tensor, Ten
         GraphError: shapes or dtypes do not fit.
     """
     operator = torch.ops.spectral_graph.unit_project.default
-    result: tuple[Tensor, Tensor, Tensor] = call(operator, rows.contiguous(), mean.contiguous(), basis.contiguous())
+    result: tuple[Tensor, Tensor, Tensor] = call(operator, *contiguous(OP, rows=rows, mean=mean, basis=basis))
     return result
 
 

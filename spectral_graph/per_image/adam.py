@@ -138,5 +138,5 @@ def adam(
         _, gradient = loss_and_gradient(current, x)
         adam_rows_(x, m, v, gradient, torch.full((nodes,), step), learning_rate)
     if not bool(x.isfinite().all()):
-        raise SolverError(f"adam left the finite numbers; lower --learning-rate {learning_rate:g}")
+        raise SolverError(f"adam left the finite numbers; lower `learning_rate={learning_rate:g}`")
     return x.numpy()

@@ -62,8 +62,8 @@ def eigengap(values: np.ndarray, candidates: Sequence[int]) -> int:
     known = [k for k in candidates if k < len(values)]
     if not known:
         raise ConfigError(
-            f"--choose eigengap with {len(values)} eigenvectors can tell K below {len(values)} only; "
-            "raise --channels or lower --clusters"
+            f"`choose=eigengap` with {len(values)} eigenvectors can tell K below {len(values)} only; "
+            "raise `channels` or lower `clusters`"
         )
     return max(known, key=lambda k: (values[k - 1] - values[k], -k))
 

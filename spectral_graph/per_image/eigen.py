@@ -55,7 +55,7 @@ def require_nodes(nodes: int, count: int) -> None:
     """Raise ConfigError if there are fewer nodes than eigenvectors."""
     if count > nodes:
         raise ConfigError(
-            f"--channels {count}: the photo has {nodes} nodes at this --size; choose at most {nodes}, or a larger size"
+            f"`channels={count}`: the photo has {nodes} nodes at this `size`; choose at most {nodes}, or a larger size"
         )
 
 

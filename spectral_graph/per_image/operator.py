@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,9 +17,8 @@ from torch import Tensor
 
 from spectral_graph.errors import FeatureError, GraphError
 from spectral_graph.features.model import Extraction, LayerInfo
+from spectral_graph.graph.merge import Normalisation, require_normalisation
 from spectral_graph.grid_map import Grid, scaled_grid_map
-
-Normalisation = Literal["symmetric", "random_walk"]
 
 _ROWS = 256
 """Rows of a head's attention that are computed at a time: they stay in the cache from the product to the softmax."""
@@ -41,7 +39,7 @@ def heads_of(extraction: Extraction, row: int, layers: Sequence[LayerInfo]) -> I
         q, k = (extraction.layers[layer.name][name][row] for name in ("q", "k"))
         for name, tensor in (("q", q), ("k", k)):
             if not bool(tensor.isfinite().all()):
-                raise FeatureError(f"layer {layer.name}: {name} holds NaN or infinity; use --dtype float32")
+                raise FeatureError(f"layer {layer.name}: {name} holds NaN or infinity; use `dtype=float32`")
         width = layer.dim // layer.heads
         for head in range(layer.heads):
             columns = slice(head * width, (head + 1) * width)
@@ -65,6 +63,7 @@ def balanced_attention(q: Tensor, k: Tensor) -> Tensor:
 
 def head_graph(q: Tensor, k: Tensor, normalisation: Normalisation) -> Tensor:
     """Return S of one head, (n, n) float32, symmetric; see `MergedAttention`."""
+    require_normalisation(normalisation)
     if normalisation == "symmetric":
         return symmetric_part(balanced_attention(q, k))
     return symmetric_part(torch.cat([part for _, part in attention_rows(q, k)]))
@@ -89,6 +88,7 @@ class MergedAttention:
     """
 
     def __init__(self, grid: Grid, normalisation: Normalisation) -> None:
+        require_normalisation(normalisation)
         self.grid = grid
         self.graphs = 0
         self._symmetric = normalisation == "symmetric"
@@ -118,7 +118,7 @@ class MergedAttention:
             GraphError: nothing was added.
         """
         if not self.graphs:
-            raise GraphError("no attention was added; choose at least one layer with --layers")
+            raise GraphError("no attention was added; choose at least one layer with `layers`")
         nodes = self.grid[0] * self.grid[1]
         merged = np.zeros((nodes, nodes))
         for grid, total in self._sums.items():

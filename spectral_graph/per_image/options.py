@@ -108,7 +108,7 @@ def make_image_config(given: dict[str, Any]) -> ImageConfig:
     config = checked(ImageConfig, given)
     if config.choose == "eigengap" and config.candidates[0] >= config.channels:
         raise ConfigError(
-            f"--choose eigengap with --channels {config.channels} can tell K below {config.channels} only, but "
-            f"--clusters {config.clusters} begins at {config.candidates[0]}; raise --channels"
+            f"`choose=eigengap` with `channels={config.channels}` can tell K below {config.channels} only, but "
+            f"`clusters={config.clusters}` begins at {config.candidates[0]}; raise `channels`"
         )
     return config

@@ -16,7 +16,6 @@ knows, and gives up otherwise; two that write within the same moments can still 
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 from spectral_graph.config import STAGES
 from spectral_graph.errors import RemoteError, StaleRunError
+from spectral_graph.file_lock import lock_file
 from spectral_graph.files import remove, write_json
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.index import NAME, Entry, published_parts
@@ -238,7 +238,7 @@ class Mirror:
         """Wait until no other process fetches into the folder."""
         self.work.mkdir(parents=True, exist_ok=True)
         with self.work.with_name(f".{self.work.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock.fileno(), wait=True)
             yield
 
 

@@ -52,8 +52,9 @@ class RegionStore:
         self.clusters: int = about["clusters"]
 
     @classmethod
-    def create(cls, path: Path, grid: tuple[int, int], seeds: Sequence[int], clusters: int) -> RegionStore:
+    def create(cls, path: str | Path, grid: tuple[int, int], seeds: Sequence[int], clusters: int) -> RegionStore:
         """Start a store beside `path`; `publish` puts it in place."""
+        path = Path(path)
         aside = path.with_name(f".{path.name}.partial")
         with disk_full_in_words(path):
             remove(aside)
@@ -67,12 +68,13 @@ class RegionStore:
         return cls(path, group, group.attrs[ATTRIBUTES])
 
     @classmethod
-    def open(cls, path: Path) -> RegionStore:
+    def open(cls, path: str | Path) -> RegionStore:
         """Open a published store.
 
         Raises:
             FormatError: there is none, or it is damaged.
         """
+        path = Path(path)
         return cls(path, *open_described(path, "r", "holds no regions", _CURE))
 
     def add_method(self, method: str, images: int, channels: int) -> None:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from spectral_graph.bank import Bank
-from spectral_graph.errors import SolverError
+from spectral_graph.errors import ConfigError, SolverError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.layer_grids import run_nodes
 from spectral_graph.ops import adam_rows_
@@ -29,6 +29,7 @@ from spectral_graph.solve.streaming import normal_rows
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
+Objectives = Literal["paper", "released"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,14 @@ class AdamSettings:
     inner_steps: int
     learning_rate: float
     seed: int
-    objective: Literal["paper", "released"] = "paper"
+    objective: Objectives = "paper"
     ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError unless there is such an objective."""
+        if self.objective not in get_args(Objectives):
+            known = ", ".join(get_args(Objectives))
+            raise ConfigError(f"`objective={self.objective!r}`: there is no such objective; give one of {known}")
 
     @property
     def visits(self) -> int:
@@ -74,7 +81,7 @@ def visit_order(batches: int, visits: int, seed: int) -> list[int]:
     return order[:visits]
 
 
-def open_state(work: Path, nodes: int, nodes_per_image: int, settings: AdamSettings) -> tuple[Bank, str]:
+def open_state(work: str | Path, nodes: int, nodes_per_image: int, settings: AdamSettings) -> tuple[Bank, str]:
     """Take up the working state of an interrupted call, or start a new one.
 
     Args:
@@ -90,6 +97,7 @@ def open_state(work: Path, nodes: int, nodes_per_image: int, settings: AdamSetti
     Raises:
         FormatError: it is damaged, and no earlier generation is left.
     """
+    work = Path(work)
     if Bank.exists(work):
         return Bank.recover(work)
     names = ("X", "m", "v", "ema") if settings.ema else ("X", "m", "v")
@@ -180,7 +188,7 @@ def _visit(
         objective, gradient = evaluate(graphs, x)
         if not np.isfinite(objective.loss):
             raise SolverError(
-                f"adam: the loss became {objective.loss} at mini-batch visit {visit}; lower --learning-rate"
+                f"adam: the loss became {objective.loss} at mini-batch visit {visit}; lower `learning_rate`"
             )
         adam_rows_(x, m, v, gradient, torch.from_numpy(counts), settings.learning_rate, BETA1, BETA2, EPSILON)
     assert objective is not None
@@ -198,8 +206,8 @@ def _images_of(blocks: Mapping[str, Block], maps: LayerMaps, nodes_per_image: in
     """Return the images of a mini-batch, ascending."""
     if any(block.columns is not None for block in blocks.values()):
         raise SolverError(
-            "adam: Eqn. 4 is taken over mini-batches, but this graph spans the data set; build it with --scope batch, "
-            "or use --solver chebyshev"
+            "adam: Eqn. 4 is taken over mini-batches, but this graph spans the data set; build it with `scope=batch`, "
+            "or use `solver=chebyshev`"
         )
     images = np.empty(0, np.int64)
     for number, (layer, block) in enumerate(blocks.items()):
@@ -210,7 +218,7 @@ def _images_of(blocks: Mapping[str, Block], maps: LayerMaps, nodes_per_image: in
         if not np.array_equal(rows, whole):
             raise SolverError(
                 f"adam: the graph block of layer {layer} has {len(block.rows)} nodes, which are not those of the "
-                f"{len(images)} images of the mini-batch; recompute with --force graph"
+                f"{len(images)} images of the mini-batch; recompute with `force=graph`"
             )
     return images
 

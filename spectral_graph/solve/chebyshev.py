@@ -24,8 +24,10 @@ from spectral_graph.bank import Bank
 from spectral_graph.borrow import borrow
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.errors import SolverError
+from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.solve.columns import Array, Columns
+from spectral_graph.solve.dense import NO_EDGES, dense_eigenvectors, is_small, no_edges
 from spectral_graph.solve.device_columns import device_columns
 from spectral_graph.solve.host_columns import host_columns
 from spectral_graph.solve.lanczos import Spectrum, estimate_spectrum
@@ -66,7 +68,7 @@ class Eigenvectors:
 
 def chebyshev(
     operator: BlockOperator,
-    work: Path,
+    work: str | Path,
     channels: int,
     nodes_per_image: int,
     tol: float,
@@ -81,7 +83,8 @@ def chebyshev(
     """Compute the eigenvectors of the largest eigenvalues of a symmetric operator.
 
     Args:
-        operator: N x N; it knows which rows this process holds, and who holds the others: all of them must call.
+        operator: N x N; it knows which rows this process holds, and who holds the others: all of them must call. Where
+            it has few nodes against the columns (solve/dense.py) its dense matrix is solved, in float64 on the CPU.
         work: folder of the working state; an interrupted call goes on from its last checkpoint.
         channels: how many eigenvectors.
         nodes_per_image: noted in the state.
@@ -101,12 +104,19 @@ def chebyshev(
         The eigenvectors, unit columns with a few more than asked for, and the rounds.
 
     Raises:
-        SolverError: fewer nodes than channels, the operator is zero, or `start` does not fit or is not finite.
+        SolverError: fewer nodes than channels, `tol` is no positive number, the operator is zero, or `start` does not
+            fit or is not finite.
     """
+    work = Path(work)
     n, rows, world = operator.shape[0], operator.rows, operator.world
-    if channels > n:
-        raise SolverError(f"--channels {channels}: the graph has only {n} nodes; lower it")
+    _check(channels, n, tol)
+    if start is not None:
+        _check_start(start, len(rows))
     width = block_width(n, channels)
+    if is_small(n, width):
+        found, last = dense_eigenvectors(operator, width)
+        on_round(last)
+        return Eigenvectors(found, nodes_per_image, rows.start), [last]
     images = range(rows.start // nodes_per_image, rows.stop // nodes_per_image)
     resumed = world.agree(Bank.exists(work / "state"))
     with _columns(operator, width, work, memory_bytes, device) as (columns, (x, product, free)):
@@ -118,10 +128,8 @@ def chebyshev(
         else:
             state = Bank(work / "state", (n, width), ("X",), nodes_per_image)
             spectrum, rounds = estimate_spectrum(columns.operator, seed), []
-            if spectrum.upper - spectrum.lower < 1e-6:
-                raise SolverError(
-                    "the graph has no edges to embed; lower --threshold, or raise --c-intra and --c-inter"
-                )
+            if spectrum.upper - spectrum.lower < NO_EDGES:
+                raise no_edges()
             columns.random(x, seed, 2)
         schedule = Schedule(spectrum, n, channels, width, tol, degree, world)
         saved = time.monotonic()
@@ -162,10 +170,20 @@ def _columns(
     return device_columns(operator, width, device, memory_bytes)
 
 
+def _check(channels: int, nodes: int, tol: float) -> None:
+    if not 1 <= channels <= nodes:
+        raise SolverError(f"`channels={channels}`: the graph has {nodes} nodes; give 1 to {nodes}")
+    if not 0 < tol < np.inf:
+        raise SolverError(f"`tol={tol}`: a residual cannot be at most this; give a number above 0, such as 1e-3")
+
+
+def _check_start(start: np.ndarray, rows: int) -> None:
+    if start.ndim != 2 or len(start) != rows:
+        raise SolverError(f"warm start: X has shape {start.shape}, expected ({rows}, any number of columns)")
+
+
 def _begin_with(columns: Columns, start: np.ndarray, x: Array) -> None:
     """Put the columns of `start` in place of the first random columns."""
-    if start.ndim != 2 or len(start) != len(x):
-        raise SolverError(f"warm start: X has shape {start.shape}, expected ({len(x)}, any number of columns)")
     for rows in chunks(len(x)):
         part = np.asarray(start[rows, : x.shape[1]], np.float32)
         if not np.isfinite(part).all():
@@ -205,7 +223,11 @@ def rayleigh_quotients(operator: BlockOperator, x: np.ndarray, work: Path) -> np
         operator: S.
         x: the columns; of their rows those that this process holds.
         work: folder for working space.
+
+    Raises:
+        GraphError: x does not hold the rows of this process.
     """
+    require_columns("X", x, len(operator.rows))
     world = operator.world
     with workspace(world.folder(work), (x.shape[0], x.shape[1]), 1, MEMORY_BYTES) as (product,):
         operator.apply(x, product)

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from spectral_graph.borrow import borrow
+from spectral_graph.errors import GraphError
+from spectral_graph.graph.operand import dense_operand
 from spectral_graph.graph.operator import BlockOperator, ReadyBlock
 from spectral_graph.ops import csr_spmm
 
@@ -90,18 +92,34 @@ class DeviceOperator:
         self._settled = True
 
     def gathered(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the rows of X that the blocks' columns count, those of other processes by way of this machine."""
+        """Return the rows of X that the blocks' columns count, those of other processes by way of this machine.
+
+        Raises:
+            GraphError: x does not hold the `rows` of this process.
+        """
+        rows = len(self.rows)
+        if x.ndim != 2 or x.shape[0] != rows or x.dtype != torch.float32:
+            raise GraphError(
+                f"operator @ X: X has shape {tuple(x.shape)} of {x.dtype}, expected ({rows}, C) of float32"
+            )
         if self.world.size == 1:
             return x
         return torch.from_numpy(self._operator.gathered(x.cpu().numpy())).to(self._device)
 
-    def __matmul__(self, x: np.ndarray) -> np.ndarray:
-        """Return the product with x (N,) or (N, C) float32, arrays of this machine, of the `rows` of this process."""
-        columns = borrow(np.asarray(x, np.float32).reshape(len(self.rows), -1)).to(self._device)
+    def __matmul__(self, x: Any) -> np.ndarray:
+        """Return the product with x (N,) or (N, C), of this machine as the result is, of the `rows` of this process.
+
+        Raises:
+            GraphError: x is something else, see `dense_operand`.
+        """
+        given = dense_operand(x, len(self.rows))
+        columns = borrow(given[:, None] if given.ndim == 1 else given).to(self._device)
+        if not columns.numel():
+            return np.empty(given.shape, np.float32)
         wide, out = self.gathered(columns), torch.zeros_like(columns)
         for block in self.blocks():
             out[block.rows] += csr_spmm(*block.matrix, wide[block.columns], check=False) / self.rounds
-        return out.cpu().numpy().reshape(x.shape)
+        return out.cpu().numpy().reshape(given.shape)
 
     def _arriving(self, passing: Sequence[int]) -> Generator[DeviceBlock]:
         """Yield blocks that are not on the device, each while the next is copied."""

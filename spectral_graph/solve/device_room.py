@@ -24,7 +24,7 @@ def check_kernels(device: torch.device) -> None:
         ConfigError: they are not; the message says why, and how to get them.
     """
     if device.type == "cuda" and (reason := load_cuda()):
-        raise ConfigError(f"--device {device}: the solver has no kernels for it: {reason}")
+        raise ConfigError(f"`device={device}`: the solver has no kernels for it: {reason}")
 
 
 def check_room(device: torch.device, operator: BlockOperator, channels: int) -> None:
@@ -45,7 +45,7 @@ def check_room(device: torch.device, operator: BlockOperator, channels: int) -> 
         raise DeviceMemoryError(
             f"{device} has {free / 1e9:.3f} GB of free memory, of which the solver's columns may take "
             f"{COLUMNS_SHARE * free / 1e9:.3f} GB; {width} columns for {rows} nodes need {needed / 1e9:.3f} GB; lower "
-            "--channels, or use --device cpu"
+            "`channels`, or use `device=cpu`"
         )
 
 

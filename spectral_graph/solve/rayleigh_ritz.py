@@ -21,8 +21,9 @@ class Round:
         index: number of the round, from 1.
         ritz: (K,) Ritz values, descending.
         residuals: (K,) norms of S x - ritz x for unit x.
-        degree: of the filter; 0 where a warm start was only examined.
+        degree: of the filter; 0 where there was none: a warm start was only examined, or `dense`.
         filtered: how many columns it was applied to; the others had converged.
+        dense: the operator is so small that its dense matrix was solved.
     """
 
     index: int
@@ -30,6 +31,7 @@ class Round:
     residuals: np.ndarray
     degree: int
     filtered: int
+    dense: bool = False
 
 
 def rayleigh_ritz(

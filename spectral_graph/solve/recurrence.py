@@ -10,6 +10,7 @@ import torch
 
 from spectral_graph.borrow import borrow
 from spectral_graph.distributed.world import World
+from spectral_graph.errors import GraphError
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.ops import chebyshev_step_
 from spectral_graph.paging import Pager, exceed_memory
@@ -62,7 +63,16 @@ def steps(operator: Operator, x: Array, y: Array, factors: Sequence[Factors]) ->
         x: as in `step`.
         y: as in `step`.
         factors: gain, shift and keep of each step.
+
+    Raises:
+        GraphError: x or y does not hold the rows of this process, or they differ in shape.
     """
+    for name, array in (("x", x), ("y", y)):
+        if array.ndim != 2 or array.shape != x.shape or array.shape[0] != len(operator.rows):
+            raise GraphError(
+                f"a step with the operator: {name} has shape {tuple(array.shape)}, expected ({len(operator.rows)}, C) "
+                "for both x and y"
+            )
     arrays = x, y
     if not isinstance(operator, BlockOperator) or operator.rounds > 1 or operator.world.size > 1:
         for index, one in enumerate(factors):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh
 
+from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.solve.streaming import gram_matrix, scratch
 
@@ -66,7 +67,11 @@ def measure(operator: BlockOperator, x: np.ndarray, work: Path, exact: Exact | N
             process holds, as in `exact`.
         work: folder for a memory-mapped array of the size of x.
         exact: the exact solution, if known.
+
+    Raises:
+        GraphError: x does not hold the rows of this process.
     """
+    require_columns("the solution X", x, len(operator.rows))
     channels, world = x.shape[1], operator.world
     whiten = whitening(world.sum(gram_matrix(x)))
     with scratch(world.folder(work), (x.shape[0], channels), 1) as (product,):

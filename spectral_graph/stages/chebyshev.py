@@ -36,6 +36,8 @@ def solve_by_chebyshev(
     def show(result: Round) -> None:
         residuals = result.residuals[: config.channels]
         filtered = f"degree {result.degree} on {result.filtered} columns" if result.degree else "warm start"
+        if result.dense:
+            filtered = "dense matrix"
         context.reporter.note(
             f"solve {kind}: round {result.index}, {filtered}: {int((residuals <= config.tol).sum())} of "
             f"{config.channels} converged, largest residual {residuals.max():.1e} (goal {config.tol:.0e})"

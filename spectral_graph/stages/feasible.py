@@ -26,14 +26,14 @@ def require_feasible(context: Context, grid: Grid) -> None:
         ConfigError: more eigenvectors or clusters are asked for than there are nodes.
     """
     config, images, nodes = context.config, len(context.dataset.records), grid[0] * grid[1]
-    members, pool = images, "the data set"
+    members, cure = images, ""
     if config.scope == "batch":
-        members, pool = min(map(len, plan_batches(images, config.batch, config.rounds, config.seed))), "the mini-batch"
-    cure = " or raise --batch" if config.scope == "batch" else ""
-    Selection(config.c_intra, config.c_inter).require_room(np.full(members, nodes), pool, cure)
-    for option, count in (("--channels", config.channels), ("--clusters", cluster_count(config, context.dataset))):
+        members = min(map(len, plan_batches(images, config.batch, config.rounds, config.seed)))
+        cure = " or raise `batch`"
+    Selection(config.c_intra, config.c_inter).require_room(np.full(members, nodes), cure)
+    for option, count in (("channels", config.channels), ("clusters", cluster_count(config, context.dataset))):
         if count > images * nodes:
             raise ConfigError(
-                f"{option} {count}: the {images} images have only {images * nodes} nodes ({grid[0]} x {grid[1]} each); "
-                f"lower {option}, or raise --size"
+                f"`{option}={count}`: the {images} images have only {images * nodes} nodes ({grid[0]} x {grid[1]} "
+                f"each); lower `{option}`, or raise `size`"
             )

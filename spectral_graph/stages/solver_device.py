@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from spectral_graph.allowed import as_typed
+from spectral_graph.config import RunConfig
 from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import ConfigError, DeviceMemoryError
 from spectral_graph.features.device import find_device, memory_in_words
@@ -31,7 +33,7 @@ def solver_device(context: Context, operator: BlockOperator, what: str) -> Itera
         DeviceMemoryError: the memory of the device gave out during the work.
     """
     device = _usable(context, operator, what) if context.config.device != "cpu" else None
-    with memory_in_words(device or torch.device("cpu"), "the solver beside its columns", "lower --channels"):
+    with memory_in_words(device or torch.device("cpu"), "the solver beside its columns", "lower `channels`"):
         yield device
 
 
@@ -41,6 +43,7 @@ def _usable(context: Context, operator: BlockOperator, what: str) -> torch.devic
         check_kernels(device)
         check_room(device, operator, context.config.channels)
     except (ConfigError, DeviceMemoryError) as error:
-        context.reporter.note(f"{what} is computed on the CPU: {error}")
+        reason = as_typed(str(error), RunConfig.model_fields)
+        context.reporter.note(f"{what} is computed on the CPU: {reason}")
         return None
     return device

@@ -56,5 +56,11 @@ def judge(
             lambda _: None,
             device=device,
         )
+    residual = float(rounds[-1].residuals[: config.channels].max())
+    if residual > config.tol:
+        context.reporter.note(
+            f"yardstick: the solution to compare with has a residual of {residual:.1e} after {len(rounds)} rounds, "
+            f"above --tol {config.tol:.0e}; raise --max-rounds or --degree"
+        )
     exact = Exact(found.x[:, : config.channels], rounds[-1].ritz[: config.channels])
     return measure(operator, x, work, exact).as_notes()

@@ -64,4 +64,4 @@ def room(world, path, work):
 def test_rows_of_other_processes_need_room_too(tmp_path):
     store_graph(tmp_path / "g", random_graph(NODES, np.random.default_rng(1)), 4, PER_IMAGE)
     for halo, (fits, refused) in result_of(in_processes(2, room, tmp_path / "g", tmp_path / "w")):
-        assert halo > 0 and fits == "" and "lower --channels" in refused
+        assert halo > 0 and fits == "" and "lower `channels`" in refused

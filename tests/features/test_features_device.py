@@ -52,7 +52,7 @@ def test_a_name_becomes_a_device(gpus: Any) -> None:
     assert find_device("cuda:1") == torch.device("cuda", 1)
     assert [find_device("cuda", process).index for process in range(5)] == [0, 1, 0, 1, 0]
     assert describe_device(find_device("cuda:1")) == "cuda:1 (GPU of kind 1)"
-    with pytest.raises(ConfigError, match=r"--device cuda:2: .* cpu, cuda:0 \(GPU of kind 0\), cuda:1 \(GPU of kind 1"):
+    with pytest.raises(ConfigError, match=r"`device=cuda:2`: .* cpu, cuda:0 \(GPU of kind 0\), cuda:1 \(GPU of kind 1"):
         find_device("cuda:2")
 
 
@@ -65,13 +65,13 @@ def test_processes_of_a_machine_are_counted() -> None:
 @pytest.mark.parametrize("name", ["gpu0", "mps", "cuda:x", "cuda:-1", "", "cuda:99999"])
 def test_nonsense_is_refused_by_the_options(name: str) -> None:
     for make in (make_config, make_image_config):
-        with pytest.raises(ConfigError, match=f"--device {name}: .*give cpu, cuda or cuda:N"):
+        with pytest.raises(ConfigError, match=f"`device={name}`: .*give cpu, cuda or cuda:N"):
             make({"device": name})
 
 
 @pytest.mark.parametrize("name", ["gpu0", "mps", "cuda:x"])
 def test_nonsense_is_refused_by_the_device(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"--device {name}: there is no such device"):
+    with pytest.raises(ConfigError, match=f"`device={name}`: there is no such device"):
         find_device(name)
 
 

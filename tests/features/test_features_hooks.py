@@ -177,6 +177,100 @@ def test_two_passes_in_a_block_are_refused() -> None:
         model(inputs())
 
 
+class Twice(nn.Module):
+    """Its one attention runs twice in a forward pass."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(self.attention(x))
+
+
+class TwoSoftmaxes(Written):
+    """Attends twice with the same projections."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (getattr(self, name)(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for name in self.names)
+        for _ in range(2):
+            v = self.soft(q @ k.transpose(-1, -2) / (WIDTH // HEADS) ** 0.5) @ v
+        return self.out(v.transpose(1, 2).flatten(2))
+
+
+class KernelAndWritten(Written):
+    """Attends by the kernel and written out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (getattr(self, name)(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for name in self.names)
+        y = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return super().forward(y)
+
+
+class Torch(nn.MultiheadAttention):
+    """Self-attention of torch as a module of one input."""
+
+    def __init__(self) -> None:
+        super().__init__(WIDTH, HEADS, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x, x, x)[0]
+
+
+class Gated(Written):
+    """A softmax over the channels, which is no attention, before and behind it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.soft(super().forward(x * self.soft(x)))
+
+
+REPEATED = {
+    "kernel": lambda: Twice(Fused()),
+    "written out": lambda: Twice(Written()),
+    "written out, fused": lambda: Twice(Written(("qkv",))),
+    "written out, with norms": lambda: Twice(Written(norm=True)),
+    "of torch": lambda: Twice(Torch()),
+    "two softmaxes": lambda: Stack(TwoSoftmaxes()),
+    "kernel and written out": lambda: Stack(KernelAndWritten()),
+}
+
+
+@pytest.mark.parametrize("case", REPEATED)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_layer_that_attends_twice_is_refused(case: str, named: bool) -> None:
+    torch.manual_seed(0)
+    model = REPEATED[case]().eval()
+    layer = "attention" if isinstance(model, Twice) else "blocks.0"
+    with (
+        pytest.raises(ModelError, match=rf"{layer}.* attended [234] times"),
+        torch.inference_mode(),
+        hook_attention(model, layer if named else None),
+    ):
+        model(inputs())
+
+
+def test_two_written_out_passes_in_a_block_are_refused_and_two_blocks_are_not() -> None:
+    model = Stack(Written())
+    hooks = hook_attention(model)
+    with pytest.raises(ModelError, match=r"blocks\.0, a Written, attended 2 times"), hooks:
+        model(inputs())
+        model(inputs())
+    with torch.no_grad(), hooks as attention:
+        model(inputs())
+    first = attention.values["blocks.0"]["q"]
+    torch.testing.assert_close(first, model.blocks[0].to_q(inputs()).detach())
+    with torch.no_grad(), hooks:
+        model(2 * inputs())
+    torch.testing.assert_close(hooks.values["blocks.0"]["q"], model.blocks[0].to_q(2 * inputs()).detach())
+
+
+def test_a_softmax_that_is_no_attention_does_not_count() -> None:
+    model = Stack(Gated())
+    with torch.no_grad(), hook_attention(model) as attention:
+        model(inputs())
+    assert set(attention.values) == {"blocks.0"} and attention.heads == {"blocks.0": HEADS}
+
+
 def test_masks_are_marked() -> None:
     model = Stack(Fused(causal=True))
     with hook_attention(model) as attention:

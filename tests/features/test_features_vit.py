@@ -213,6 +213,14 @@ def test_hidden_additions_to_attention_are_found() -> None:
         wrap(module, "vit_tiny_patch16_224", RANDOM)
 
 
+def test_a_block_whose_attention_runs_twice_is_refused() -> None:
+    module = small()
+    module.blocks[2].attn = module.blocks[1].attn
+    with pytest.raises(ModelError, match=r"blocks\.1.* 2 times in one forward pass"):
+        wrap(module, "vit_tiny_patch16_224", RANDOM)
+    assert hooks(module) == 0
+
+
 def test_models_that_are_not_plain_vits_are_refused() -> None:
     with pytest.raises(ModelError, match=r"resnet18.*no plain vision transformer"):
         create("resnet18")

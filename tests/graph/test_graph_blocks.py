@@ -111,7 +111,7 @@ def test_flipped_byte_is_found_and_named(store):
     raw = bytearray(victim.read_bytes())
     raw[5] ^= 1
     victim.write_bytes(raw)
-    with pytest.raises(FormatError, match=r"blocks/a/000000: damaged block .* --force graph"):
+    with pytest.raises(FormatError, match=r"blocks/a/000000: damaged block .* `force=graph`"):
         store.read("blocks/a/000000")
 
 
@@ -238,5 +238,5 @@ def test_operator_refuses_wrong_shapes_and_empty_graphs(store):
     with pytest.raises(GraphError, match="has no blocks"):
         affinity_operator(store, "a")
     store.write("blocks/a/000000", block_of(symmetric(30, 0), range(30)))
-    with pytest.raises(GraphError, match=r"X has shape \(29, 2\), expected \(30, C\)"):
+    with pytest.raises(GraphError, match=r"\(29, 2\).*\(30, C\)"):
         affinity_operator(store, "a").apply(np.zeros((29, 2), np.float32), np.zeros((29, 2), np.float32))

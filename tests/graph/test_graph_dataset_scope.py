@@ -246,7 +246,7 @@ def test_blocks_cover_all_images_and_keep_their_size(sizes, block_nodes):
 
 
 def test_more_neighbours_than_nodes_are_refused():
-    with pytest.raises(GraphError, match="c_inter is 9, but the other images of the data set have 8 nodes"):
-        Selection(2, 9).require_room(np.array([4, 4, 4]), "the data set", "")
+    with pytest.raises(GraphError, match="c_inter is 9, but the other images have 8 nodes"):
+        Selection(2, 9).require_room(np.array([4, 4, 4]))
     with pytest.raises(GraphError, match="c_intra is 4, but an image has 4 nodes"):
-        Selection(4, 1).require_room(np.array([4, 4, 4]), "the data set", "")
+        Selection(4, 1).require_room(np.array([4, 4, 4]))

@@ -68,7 +68,7 @@ def test_eigengap_takes_the_largest_gap():
     values = np.array([1.0, 0.95, 0.9, 0.4, 0.35])
     assert eigengap(values, range(2, 11)) == 3
     assert eigengap(np.array([1.0, 0.8, 0.6, 0.4]), range(2, 4)) == 2
-    with pytest.raises(ConfigError, match="raise --channels"):
+    with pytest.raises(ConfigError, match="raise `channels`"):
         eigengap(values, range(5, 9))
     rows = blobs(2)
     assert find_regions(rows, pairwise(rows), values, range(2, 6), "eigengap", seed=0, n_init=1).k == 3

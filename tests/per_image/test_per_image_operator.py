@@ -117,7 +117,7 @@ def test_nan_and_nothing_are_refused_in_words():
     merged = MergedAttention((6, 4), "random_walk")
     with pytest.raises(FeatureError, match="layer b: k holds NaN"):
         merged.add(extraction, 1, layers_of())
-    with pytest.raises(GraphError, match="--layers"):
+    with pytest.raises(GraphError, match="`layers`"):
         MergedAttention((6, 4), "symmetric").matrix()
 
 
@@ -134,7 +134,7 @@ def test_both_eigensolvers_agree_with_numpy(monkeypatch, lanczos):
 
 
 def test_too_many_eigenvectors_are_refused():
-    with pytest.raises(ConfigError, match="--channels 5: the photo has 4 nodes"):
+    with pytest.raises(ConfigError, match="`channels=5`: the photo has 4 nodes"):
         leading_eigenvectors(np.eye(4), 5)
 
 

@@ -219,7 +219,7 @@ def test_the_result_does_not_depend_on_threads(graph, tmp_path, options):
 
 def test_bad_requests_are_worded(graph, tmp_path):
     store, _ = graph
-    with pytest.raises(SolverError, match="lower --learning-rate"):
+    with pytest.raises(SolverError, match="lower `learning_rate`"):
         run(store, tmp_path / "w", settings_of(20, learning_rate=1e38))
     block = store.read("blocks/b/000001")
     half = csr_matrix((block.values, block.indices, block.indptr), shape=(20, 20))[:10, :10]
@@ -231,7 +231,7 @@ def test_bad_requests_are_worded(graph, tmp_path):
     everywhere = Block(block.rows, block.indptr, block.indices, block.values, block.degree, {}, columns)
     for name in BATCHES:
         store.write(f"blocks/a/{name}", everywhere)
-    with pytest.raises(SolverError, match="this graph spans the data set; build it with --scope batch"):
+    with pytest.raises(SolverError, match="this graph spans the data set; build it with `scope=batch`"):
         run(store, tmp_path / "w3")
 
 

@@ -258,7 +258,7 @@ def test_columns_that_do_not_fit_are_refused_with_the_numbers(tmp_path, free):
     free(int(needed / device_room.COLUMNS_SHARE) - 1)
     words = (
         r"cpu has 0\.000 GB of free memory, of which the solver's columns may take 0\.000 GB; 24 columns for 330 nodes "
-        r"need 0\.000 GB; lower --channels, or use --device cpu"
+        r"need 0\.000 GB; lower `channels`, or use `device=cpu`"
     )
     with pytest.raises(DeviceMemoryError, match=words):
         device_room.check_room(CPU, operator, 6)
@@ -277,7 +277,7 @@ def test_free_memory_counts_what_torch_keeps(monkeypatch):
 def test_missing_kernels_are_named_with_the_cure(monkeypatch):
     device_room.check_kernels(CPU)
     monkeypatch.setattr(device_room, "load_cuda", lambda: "spectral_graph._CUDA was not compiled; with nvcc: pip ...")
-    with pytest.raises(ConfigError, match=r"--device cuda:1: the solver has no kernels for it: .*_CUDA was not comp"):
+    with pytest.raises(ConfigError, match=r"`device=cuda:1`: the solver has no kernels for it: .*_CUDA was not comp"):
         device_room.check_kernels(torch.device("cuda", 1))
 
 

@@ -134,7 +134,7 @@ def test_want_of_memory_in_the_middle_is_said_in_words_and_the_same_run_goes_on(
         return ritz(*arguments)
 
     monkeypatch.setattr(chebyshev, "rayleigh_ritz", limited)
-    words = r"too little free memory for the solver beside its columns, 2\.00 GiB more are needed; lower --channels, or"
+    words = r"too little free memory for the solver beside its columns, 2\.00 GiB more are needed; lower `channels`, or"
     with pytest.raises(DeviceMemoryError, match=words):
         run("run", device="cuda", **more)
     again, said = run("run", device="cpu", **more)
@@ -153,17 +153,17 @@ def test_an_embedding_refuses_a_device_before_it_searches(gpu: Any, monkeypatch:
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("spectral_graph.embed.build_operator", search)
+        patch.setattr("spectral_graph.embed.build_graph", search)
         patch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(ConfigError, match=r"--device cuda: torch .* finds no CUDA GPU here"):
+        with pytest.raises(ConfigError, match=r"`device=cuda`: torch .* finds no CUDA GPU here"):
             sg.spectral_embedding(vectors(), 25, channels=4, device="cuda")
-        with pytest.raises(ConfigError, match="--device tpu: there is no such device"):
+        with pytest.raises(ConfigError, match="`device=tpu`: there is no such device"):
             sg.spectral_embedding(vectors(), 25, channels=4, device="tpu")
         gpu(kernels="spectral_graph._CUDA was not compiled")
-        with pytest.raises(ConfigError, match=r"--device cuda:0: the solver has no kernels for it: .*not compiled"):
+        with pytest.raises(ConfigError, match=r"`device=cuda:0`: the solver has no kernels for it: .*not compiled"):
             sg.spectral_embedding(vectors(), 25, channels=4, device="cuda")
     gpu(free=10_000)
-    with pytest.raises(DeviceMemoryError, match=r"24 columns for 300 nodes need 0\.000 GB; lower --channels"):
+    with pytest.raises(DeviceMemoryError, match=r"24 columns for 300 nodes need 0\.000 GB; lower `channels`"):
         sg.spectral_embedding(vectors(), 25, channels=4, device="cuda")
 
 

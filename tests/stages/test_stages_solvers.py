@@ -47,7 +47,7 @@ def test_released_numbers_are_those_of_the_script():
     assert (config.c_intra, config.c_inter, config.threshold, config.channels, config.batch) == (50, 50, 0.1, 100, 40)
     assert (config.learning_rate, config.inner_steps, config.ema, config.steps) == (1e-2, 5, 0.99, 2100 * 5)
     assert (config.objective, config.sharpen, config.centre, config.order) == ("released", 1, False, "auto")
-    with pytest.raises(ConfigError, match="--ema"):
+    with pytest.raises(ConfigError, match="`ema="):
         make_config({"ema": 1.0})
 
 

@@ -172,6 +172,6 @@ def import_faiss() -> Any:
     except ModuleNotFoundError:
         raise ConfigError(
             "the neighbour search needs FAISS, which is not installed: pip install faiss-cpu, "
-            "or choose --neighbours exact"
+            "or choose `neighbours=exact`"
         ) from None
     return faiss

@@ -44,7 +44,7 @@ def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]
     start = time.perf_counter()
     faiss = import_faiss()
     if method == "faiss-gpu" and getattr(faiss, "get_num_gpus", int)() == 0:
-        raise ConfigError("faiss-gpu needs a GPU, but this FAISS finds none; choose --neighbours cells")
+        raise ConfigError("faiss-gpu needs a GPU, but this FAISS finds none; choose `neighbours=cells`")
     truth = Truth.start(job)
     unit = np.empty(job.key.rows.shape, np.float32)
     for begin, end in job.groups():

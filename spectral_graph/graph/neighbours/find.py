@@ -38,7 +38,7 @@ def find_neighbours(
     threshold: float = 0.0,
     query_mean: np.ndarray | None = None,
     key_mean: np.ndarray | None = None,
-    work: Path,
+    work: str | Path,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> NeighbourLists:
@@ -81,7 +81,7 @@ def find_neighbours(
     """
     if method not in METHODS:
         raise ConfigError(f"there is no neighbour search {method!r}; choose one of {', '.join(METHODS)}")
-    start = time.perf_counter()
+    start, work = time.perf_counter(), Path(work)
     work.mkdir(parents=True, exist_ok=True)
     held = hold(query, HELD_BYTES)
     job = make_job(

@@ -112,15 +112,15 @@ def make_job(
     if nodes == 0:
         raise GraphError("there are no nodes to find neighbours for; the data set has no readable image")
     if nodes > 2**31 - 1:
-        raise GraphError(f"{nodes} nodes are more than a search can number, 2147483647; use fewer images with --limit")
+        raise GraphError(f"{nodes} nodes are more than a search can number, 2147483647; use fewer nodes")
     if starts.ndim != 1 or len(starts) < 2 or starts[0] != 0 or starts[-1] != nodes or (np.diff(starts) < 0).any():
         raise GraphError(
             f"image_ptr must ascend from 0 to the number of rows, {nodes}, got {starts[:1]} to {starts[-1:]}"
         )
     if count < 1:
-        raise GraphError(f"a node must have at least 1 neighbour, got c_inter = {count}; raise --c-inter")
+        raise GraphError(f"a node must have at least 1 neighbour, got a count of {count}")
     if not 0 < recall < 1:
-        raise GraphError(f"recall must lie between 0 and 1, got {recall:g}; for 1 choose --neighbours exact")
+        raise GraphError(f"recall must lie between 0 and 1, got {recall:g}; for 1 choose the method exact")
     if not 0 <= threshold < np.inf:
         raise GraphError(f"threshold must be a finite number of at least 0, got {threshold:g}")
     sides = []
