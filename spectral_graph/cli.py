@@ -30,6 +30,7 @@ from spectral_graph.library_output import as_notes
 from spectral_graph.per_image.options import ImageConfig, make_image_config
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.url import is_url, place, work_folder
+from spectral_graph.results import INFO_KEYS, MODELS_KEYS, info, models
 from spectral_graph.terminal import Lasting, printable, say, write_result
 
 
@@ -99,36 +100,17 @@ def _execute(options: argparse.Namespace, given: Sequence[str], parser: argparse
     reporter = Reporter(quiet=getattr(options, "quiet", False) or process_number() > 0)
     with as_notes(reporter):
         if options.command == "info":
-            return write_result(_info(options, parser, reporter))
+            if options.run is None and not options.backends:
+                parser.error("info needs a RUN to tell about, or --backends")
+            return write_result(info(options.run, options.backends, options.json, reporter))
         if options.command == "models":
-            from spectral_graph.features.listing import describe_models
-
-            return write_result(describe_models())
+            return write_result(models(options.json))
         if options.command == "image":
             _image(options, shlex.join([program, *given]), reporter)
             return 0
         shown = given[1:] if program != "spectral-graph" else given
         _run(options, shlex.join([*program.split(), *shown]), reporter)
         return 0
-
-
-def _info(options: argparse.Namespace, parser: argparse.ArgumentParser, reporter: Reporter) -> str:
-    if options.run is None and not options.backends:
-        parser.error("info needs a RUN to tell about, or --backends")
-    texts = []
-    if options.backends:
-        from spectral_graph.ops.describe import describe_operators
-
-        texts.append(describe_operators())
-    if isinstance(options.run, str):
-        from spectral_graph.remote.describe import describe_url
-
-        texts.append(describe_url(options.run, reporter))
-    elif options.run is not None:
-        from spectral_graph.info import describe
-
-        texts.append(describe(options.run))
-    return "\n".join(texts)
 
 
 def _image(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
@@ -250,18 +232,25 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     image.add_argument("--quiet", action="store_true", help="print errors only")
     for name, field in ImageConfig.model_fields.items():
         _add_option(image, name, field)
-    info = commands.add_parser(
+    told = commands.add_parser(
         "info",
         help="tell what a run holds, or how the operators are computed here",
         description="Tell what a run directory holds, or how the operators are computed here.",
+        epilog=INFO_KEYS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    info.add_argument("run", type=place, nargs="?", metavar="RUN", help="run directory, or a URL")
-    info.add_argument("--backends", action="store_true", help="operators, instruction set, threads, GPU, backends")
-    commands.add_parser(
+    told.add_argument("run", type=place, nargs="?", metavar="RUN", help="run directory, or a URL")
+    told.add_argument("--backends", action="store_true", help="operators, instruction set, threads, GPU, backends")
+    told.add_argument("--quiet", action="store_true", help="beside the result, print errors only")
+    listed = commands.add_parser(
         "models",
         help="list the models that have a short name, and which of them can be used here",
         description="List the models that have a short name, and which of them can be used here.",
+        epilog=MODELS_KEYS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    for command in (told, listed):
+        command.add_argument("--json", action="store_true", help="write JSON")
     return parser
 
 
