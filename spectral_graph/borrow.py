@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
+from typing import Any
 
 import numpy as np
 import torch
+
+
+class _Memory:
+    """The memory of an array, without its flag that forbids writing."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        about: dict[str, Any] = dict(array.__array_interface__)
+        about["data"] = (about["data"][0], False)
+        self.__array_interface__, self._array = about, array
 
 
 def borrow(part: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Return a contiguous tensor with the content of `part`, over its memory where that is contiguous; only to read."""
     if isinstance(part, torch.Tensor):
         return part.contiguous()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(part))
+    array = np.ascontiguousarray(part)
+    # torch warns of arrays that are not writable, and to silence warnings is not safe in threads.
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Memory(array)))

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
@@ -26,9 +26,12 @@ from spectral_graph.allowed import as_typed, flag
 from spectral_graph.config import PRESETS, STAGES, RunConfig, make_config, stage_of
 from spectral_graph.distributed.join import process_number
 from spectral_graph.errors import ConfigError, SpectralGraphError
+from spectral_graph.library_output import as_notes
 from spectral_graph.per_image.options import ImageConfig, make_image_config
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.url import is_url, place, work_folder
+from spectral_graph.results import INFO_KEYS, MODELS_KEYS, info, models
+from spectral_graph.terminal import Lasting, printable, say, write_result
 
 OPTIONS = frozenset({*RunConfig.model_fields, *ImageConfig.model_fields, "out", "preset", "force", "work"})
 """Whose names in an error are printed as they are typed."""
@@ -37,7 +40,7 @@ OPTIONS = frozenset({*RunConfig.model_fields, *ImageConfig.model_fields, "out", 
 def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph") -> int:
     """Run the command line and return the exit code.
 
-    0 done, 2 a worded error, 130 stopped by Ctrl-C, 143 by SIGTERM.
+    0 done, 2 a worded error, 130 stopped by Ctrl-C, 141 nobody reads the result, 143 stopped by SIGTERM.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser(program)
@@ -48,14 +51,14 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
         with _ending_at_sigterm():
             return _execute(options, given, parser, program)
     except SpectralGraphError as error:
-        print(f"error: {as_typed(str(error), OPTIONS)}", file=sys.stderr)  # noqa: T201  also when --quiet
+        say(f"error: {as_typed(str(error), OPTIONS)}")  # also when --quiet
         return error.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}; the same command goes on once this is mended", file=sys.stderr)  # noqa: T201
+        say(f"error: {place}{error.strerror or error}; fix this, then run the same command to resume")
         return 2
     except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        say("stopped; the same command goes on from here")
         return 143 if isinstance(stop, Terminated) else 130
 
 
@@ -97,40 +100,21 @@ def _meant(unknown: str, command: str) -> str:
 
 def _execute(options: argparse.Namespace, given: Sequence[str], parser: argparse.ArgumentParser, program: str) -> int:
     # Of several processes one speaks.
-    reporter = Reporter(quiet=getattr(options, "quiet", False) or process_number() > 0)
-    if options.command == "info":
-        print(_info(options, parser, reporter))  # noqa: T201  the result of the command
+    quiet = getattr(options, "quiet", False) or process_number() > 0
+    reporter = Reporter(quiet=quiet, wording=lambda text: as_typed(text, OPTIONS))
+    with as_notes(reporter):
+        if options.command == "info":
+            if options.run is None and not options.backends:
+                parser.error("info needs a RUN to tell about, or --backends")
+            return write_result(info(options.run, options.backends, options.json, reporter))
+        if options.command == "models":
+            return write_result(models(options.json))
+        if options.command == "image":
+            _image(options, shlex.join([program, *given]), reporter)
+            return 0
+        shown = given[1:] if program != "spectral-graph" else given
+        _run(options, shlex.join([*program.split(), *shown]), reporter)
         return 0
-    if options.command == "models":
-        from spectral_graph.features.listing import describe_models
-
-        print(describe_models())  # noqa: T201  the result of the command
-        return 0
-    if options.command == "image":
-        _image(options, shlex.join([program, *given]), reporter)
-        return 0
-    shown = given[1:] if program != "spectral-graph" else given
-    _run(options, shlex.join([*program.split(), *shown]), reporter)
-    return 0
-
-
-def _info(options: argparse.Namespace, parser: argparse.ArgumentParser, reporter: Reporter) -> str:
-    if options.run is None and not options.backends:
-        parser.error("info needs a RUN to tell about, or --backends")
-    texts = []
-    if options.backends:
-        from spectral_graph.ops.describe import describe_operators
-
-        texts.append(describe_operators())
-    if isinstance(options.run, str):
-        from spectral_graph.remote.describe import describe_url
-
-        texts.append(describe_url(options.run, reporter))
-    elif options.run is not None:
-        from spectral_graph.info import describe
-
-        texts.append(describe(options.run))
-    return "\n".join(texts)
 
 
 def _image(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
@@ -199,9 +183,23 @@ def _publishing(url: str, work: Path, until: str, force: str | None, reporter: R
     return mirror.push
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help is a result, and whose errors show an argument's control characters as escapes."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            if code := write_result(message):
+                sys.exit(code)
+        elif message:
+            Lasting(sys.stderr).write(message)
+
+
 def make_parser(program: str) -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program if program == "spectral-graph" else "spectral-graph",
         description="Spectral graphs over the attention layers of vision models: images in, regions and scores out.",
     )
@@ -238,18 +236,25 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     image.add_argument("--quiet", action="store_true", help="print errors only")
     for name, field in ImageConfig.model_fields.items():
         _add_option(image, name, field)
-    info = commands.add_parser(
+    told = commands.add_parser(
         "info",
         help="tell what a run holds, or how the operators are computed here",
         description="Tell what a run directory holds, or how the operators are computed here.",
+        epilog=INFO_KEYS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    info.add_argument("run", type=place, nargs="?", metavar="RUN", help="run directory, or a URL")
-    info.add_argument("--backends", action="store_true", help="operators, instruction set, threads, GPU, backends")
-    commands.add_parser(
+    told.add_argument("run", type=place, nargs="?", metavar="RUN", help="run directory, or a URL")
+    told.add_argument("--backends", action="store_true", help="operators, instruction set, threads, GPU, backends")
+    told.add_argument("--quiet", action="store_true", help="beside the result, print errors only")
+    listed = commands.add_parser(
         "models",
         help="list the models that have a short name, and which of them can be used here",
         description="List the models that have a short name, and which of them can be used here.",
+        epilog=MODELS_KEYS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    for command in (told, listed):
+        command.add_argument("--json", action="store_true", help="write JSON")
     return parser
 
 
@@ -297,4 +302,6 @@ def _shown(default: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from spectral_graph.command import main as program
+
+    sys.exit(program())

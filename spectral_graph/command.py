@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+from spectral_graph import terminal
+
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +26,14 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
     except ValueError:  # in a thread, which gets no Ctrl-C
         ours = False
     try:
+        terminal.prepare()
         from spectral_graph import cli
 
         return cli.main(arguments, program)
     except KeyboardInterrupt:  # before there was anything to go on with
         return STOPPED
     finally:
+        terminal.settle()
         if ours:
             signal.signal(signal.SIGINT, before)
 

@@ -1,140 +1,209 @@
-"""`spectral-graph info RUN`: what a run directory holds, in words."""
+"""`spectral-graph info RUN`: what a run directory holds, as text."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from spectral_graph.bank import Bank
-from spectral_graph.config import STAGES
-from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.manifest import read_manifest
-from spectral_graph.stages.context import ImageTable
-from spectral_graph.stages.graph_attributes import Facts, GraphAttributes, graph_attributes
-from spectral_graph.stages.metrics import Metrics, read_metrics
-from spectral_graph.stages.notes import orthogonal_notes, solution_notes
-from spectral_graph.stages.titles import TITLES
+from spectral_graph.columns import WIDTH, Column, command_lines, fields, table
+from spectral_graph.report.words import count, duration, size
+from spectral_graph.run_facts import (
+    AffinityRecord,
+    BankRecord,
+    GraphRecord,
+    InputRecord,
+    RunFacts,
+    ScoreRecord,
+    SolutionRecord,
+    StageRecord,
+    run_facts,
+)
+from spectral_graph.stages.graph_attributes import Facts
+
+_NONE = "-"
+_LEADING = 8
+"""How many Rayleigh quotients are shown."""
 
 
-def describe(run: Path) -> str:
+def describe(run: Path, width: int = WIDTH) -> str:
     """Return a text about the run: input, stages, graphs, eigenvectors, scores.
 
     Raises:
         FormatError: there is no run, or a part of it is damaged.
     """
-    manifest = read_manifest(run)
-    config = manifest["config"]
-    lines = [f"run {run} (spectral_graph {manifest['version']}, preset {manifest['preset']})"]
-    if manifest.get("command"):
-        lines.append(f"made by: {manifest['command']}")
-    lines.append("stages:")
-    for name in STAGES:
-        record = manifest["stages"][name]
-        known = {"seconds", "peak_bytes"} <= record.keys()
-        cost = f", {record['seconds']:.1f} s, peak {record['peak_bytes'] / 1e9:.2f} GB" if known else ""
-        lines.append(f"  {name}: {record['state']}{cost}")
-    if (run / "images.json").exists():
-        lines += _images(ImageTable.load(run / "images.json"), config)
-    for kind in config["kinds"]:
-        if (run / kind / "graph.zarr" / "zarr.json").exists():
-            lines += _graph(graph_attributes(GraphStore.open(run / kind / "graph.zarr")))
-        if Bank.exists(run / kind / "bank"):
-            lines += _solution(Bank.open(run / kind / "bank", verify=False))
-        if Bank.exists(run / kind / "ortho"):
-            lines += _bank(Bank.open(run / kind / "ortho", verify=False))
-    if (run / "metrics.json").exists():
-        lines += _scores(read_metrics(run / "metrics.json", config["kinds"]))
-    if (run / "report" / "index.html").exists():
-        lines.append(f"report: {run / 'report' / 'index.html'}")
+    return render(run_facts(run), width)
+
+
+def render(facts: RunFacts, width: int = WIDTH) -> str:
+    """Return the facts of a run as text in lines of at most `width` cells."""
+    about = [("run", facts["run"]), ("made", f"{facts['created']} by spectral_graph {facts['version']}")]
+    about.append(("preset", facts["preset"]))
+    lines = fields([*about, *([("report", facts["report"])] if facts["report"] else [])], width)
+    if facts["command"]:
+        lines += ["", "command", *(f"  {line}" for line in command_lines(facts["command"], width - 2))]
+    lines += ["", *_stages(facts["stages"], width)]
+    if facts["input"]:
+        lines += ["", *_input(facts["input"], width)]
+    for affinity in facts["affinities"]:
+        lines += _affinity(affinity, width)
+    if facts["scores"]:
+        lines += ["", *_scores(facts["scores"], width)]
     return "\n".join(lines)
 
 
-def _images(table: ImageTable, config: dict[str, Any]) -> list[str]:
-    h, w = table.grid
-    return [
-        f"images: {len(table.images)} of {config['dataset']}, {len(table.skipped)} skipped, grid {h} x {w}, "
-        f"{table.nodes} nodes",
-        f"model: {table.model['name']}, layers {', '.join(table.layers)}"
-        + (f", on {table.model['device']}" if "device" in table.model else ""),
+def _stages(stages: list[StageRecord], width: int) -> list[str]:
+    columns = [Column("stage", False), Column("state", False), Column("time"), Column("peak memory")]
+    rows = [
+        [
+            record["stage"],
+            record["state"],
+            _NONE if record["seconds"] is None else duration(record["seconds"]),
+            _NONE if record["peak_bytes"] is None else size(record["peak_bytes"]),
+        ]
+        for record in stages
     ]
+    return table(columns, rows, width)
 
 
-def _graph(attributes: GraphAttributes) -> list[str]:
-    title = TITLES[attributes["kind"]]
-    lines = [
-        f"graph {title}: top {attributes['c_intra']} intra + {attributes['c_inter']} inter, threshold "
-        f"{attributes['threshold']}, exponent {attributes['sharpen']}, "
-        f"{'centred' if attributes['centred'] else 'not centred'}, hubs {attributes.get('hubs', 'none')}, "
-        + (
-            f"mini-batches of {attributes['batch']} images, {attributes['rounds']} rounds"
-            if attributes["scope"] == "batch"
-            else f"all images, neighbours {attributes['neighbours']}"
-        )
+def _input(about: InputRecord, width: int) -> list[str]:
+    h, w = about["grid"]
+    values = [
+        ("images", f"{about['images']} of {about['dataset']}, {about['skipped']} skipped"),
+        ("nodes", f"{count(about['nodes'])}, {h} x {w} an image"),
+        ("model", about["model"] + (f" on {about['device']}" if about["device"] else "")),
+        ("layers", ", ".join(about["layers"])),
     ]
-    if "facts" not in attributes:
-        return lines
-    for name, found in [*attributes["facts"]["layers"].items(), ("all layers", attributes["facts"]["all"])]:
-        lines.append(
-            f"  {name}: {found['blocks']} blocks, {found['stored_edges']} stored edges, "
-            f"{found['isolated_nodes']} isolated nodes, "
-            f"{found['rows_with_fewer_neighbours']} rows with fewer neighbours, "
-            f"largest in-degree {found['largest_in_degree']}, {found['components']} components"
-            f"{_quantiles(found)}"
-        )
+    return fields(values, width)
+
+
+def _affinity(affinity: AffinityRecord, width: int) -> list[str]:
+    graph, solution, bank = affinity["graph"], affinity["solution"], affinity["bank"]
+    values = [*(_graph(graph) if graph else []), *(_solution(solution) if solution else [])]
+    values += _bank(bank) if bank else []
+    if not values:
+        return []
+    lines = ["", affinity["title"], *fields(values, width, 2)]
+    if graph and graph["layers"] and graph["all"]:
+        layers = [*graph["layers"].items(), ("all layers", graph["all"])]
+        lines += ["", *_layers(layers, width)]
+        if all("in_degree_quantiles" in found for _, found in layers):
+            lines += ["", *_in_degrees(layers, width)]
     return lines
 
 
-def _quantiles(facts: Facts) -> str:
-    """Return facts that graphs of earlier builds do not have."""
-    if "in_degree_quantiles" not in facts:
-        return ""
-    quantiles = ", ".join(f"{float(q):.0%} {value}" for q, value in facts["in_degree_quantiles"].items())
-    return (
-        f" (largest {facts['largest_component']} nodes), in-degree quantiles {quantiles}, "
-        f"{facts['share_with_fewer_neighbours']:.2%} of the rows with fewer neighbours, recall {facts['recall']:.3f}"
+def _graph(graph: GraphRecord) -> list[tuple[str, str]]:
+    built = (
+        f"{graph['c_intra']} neighbours in the image, {graph['c_inter']} in others, threshold {graph['threshold']}, "
+        f"exponent {graph['sharpen']}, {'centred' if graph['centred'] else 'not centred'}, hubs {graph['hubs']}"
     )
+    scope = (
+        f"mini-batches of {graph['batch']} images, {graph['rounds']} rounds"
+        if graph["scope"] == "batch"
+        else f"all images, neighbours {graph['neighbours']}"
+    )
+    return [("graph", built), ("scope", scope)]
 
 
-def _solution(bank: Bank) -> list[str]:
-    notes, lines = solution_notes(bank), []
-    if notes["solver"] == "chebyshev":
-        values, rounds = notes["eigenvalues"], len(notes["history"])
-        lines.append(
-            f"  solver {notes['solver']}: {len(values)} eigenvalues from {values[0]:.6f} to {values[-1]:.6f}, largest "
-            f"residual {max(notes['residuals']):.1e} after {rounds} round{'s' if rounds > 1 else ''}"
-            f"{'' if notes['converged'] else ' (not converged)'}"
-        )
-    measured = notes.get("yardstick")
-    if measured is None:
-        return lines
-    line = f"  solver {notes['solver']}: value of Eqn. 3 {measured['value']:.6f}"
-    if measured["optimum"] is not None:
-        line += f" of at most {measured['optimum']:.6f}"
-    if measured["overlap"] is not None and measured["angles"] is not None:
-        overlap, angle = measured["overlap"], measured["angles"][-1]
-        line += f", {overlap:.2%} of the exact subspace found, largest angle {angle:.2f} degrees"
-    return [*lines, line]
+def _solution(solution: SolutionRecord) -> list[tuple[str, str]]:
+    lines, values = [("solver", solution["solver"])], solution["eigenvalues"]
+    if values and solution["largest_residual"] is not None and solution["rounds"] is not None:
+        lines.append(("eigenvalues", f"{len(values)} from {values[0]:.6f} to {values[-1]:.6f}"))
+        rounds = f"{solution['rounds']} round{'s' if solution['rounds'] != 1 else ''}"
+        short = "" if solution["converged"] else " (not converged)"
+        lines.append(("residuals", f"at most {solution['largest_residual']:.1e} after {rounds}{short}"))
+    if solution["value"] is not None:
+        optimum = f" of at most {solution['optimum']:.6f}" if solution["optimum"] is not None else ""
+        lines.append(("Eqn. 3", f"value {solution['value']:.6f}{optimum}"))
+    if solution["overlap"] is not None and solution["largest_angle"] is not None:
+        found = f"{solution['overlap']:.2%} of it found, largest angle {solution['largest_angle']:.2f} degrees"
+        lines.append(("exact subspace", found))
+    return lines
 
 
-def _bank(bank: Bank) -> list[str]:
-    notes = orthogonal_notes(bank)
-    leading = ", ".join(f"{value:.4f}" for value in notes["rayleigh_quotients"][:8])
+def _bank(bank: BankRecord) -> list[tuple[str, str]]:
+    leading = [f"{value:.4f}" for value in bank["rayleigh_quotients"][:_LEADING]]
+    more = [f"... ({len(bank['rayleigh_quotients'])} in all)"] if len(bank["rayleigh_quotients"]) > _LEADING else []
+    shape = f"{bank['nodes']} x {bank['columns']} {bank['dtype']}, order {bank['order']}"
     return [
-        f"  orthogonal bank: {bank.shape[0]} x {bank.shape[1]} {bank.dtype}, order {notes['order']}, "
-        f"off-diagonal {notes['off_diagonal']:.1e}; Rayleigh quotients {leading}, ..."
+        ("orthogonal bank", f"{shape}, off-diagonal {bank['off_diagonal']:.1e}"),
+        ("Rayleigh quotients", ", ".join([*leading, *more])),
     ]
 
 
-def _scores(metrics: Metrics) -> list[str]:
-    lines = ["scores (mean over K-means seeds):"]
-    for entry in metrics["methods"].values():
-        parts = [f"  {entry['title']}: coordinate MSE {entry['coordinates']['mse']:.2f}"]
-        if "hungarian" in entry and entry["hungarian"]["miou"]["mean"] is not None:
-            hungarian, greedy = entry["hungarian"], entry["greedy"]
-            parts.append(
-                f"mIoU {hungarian['miou']['mean']:.3f} Hungarian / {greedy['miou']['mean']:.3f} greedy, "
-                f"accuracy {hungarian['accuracy']['mean']:.3f} / {greedy['accuracy']['mean']:.3f}, "
-                f"{entry['images_scored']} images scored"
-            )
-        lines.append(", ".join(parts))
-    return lines
+def _layers(layers: list[tuple[str, Facts]], width: int) -> list[str]:
+    columns = [
+        Column("layer", False),
+        Column("blocks"),
+        Column("stored edges"),
+        Column("isolated nodes"),
+        Column("nodes short of neighbours"),
+        Column("components"),
+        Column("largest component"),
+        Column("recall"),
+        Column("recall asked"),
+    ]
+    rows = [
+        [
+            name,
+            count(found["blocks"]),
+            count(found["stored_edges"]),
+            count(found["isolated_nodes"]),
+            f"{count(found['rows_with_fewer_neighbours'])}{_share(found)}",
+            count(found["components"]),
+            count(found["largest_component"]) if "largest_component" in found else _NONE,
+            *(f"{found[key]:.3f}" if key in found else _NONE for key in ("recall", "recall_asked")),
+        ]
+        for name, found in layers
+    ]
+    lines = table(columns, rows, width)
+    short = [name for name, found in layers[:-1] if found.get("recall", 1.0) < found.get("recall_asked", 0.0)]
+    return lines + (fields([("warning", f"recall below what was asked: {', '.join(short)}")], width) if short else [])
+
+
+def _share(found: Facts) -> str:
+    share = found.get("share_with_fewer_neighbours")
+    return "" if share is None else f" ({share:.2%})"
+
+
+def _in_degrees(layers: list[tuple[str, Facts]], width: int) -> list[str]:
+    shares = list(dict.fromkeys(share for _, found in layers for share in found["in_degree_quantiles"]))
+    columns = [Column("in-degree of", False), *(Column(f"{float(share):.0%}") for share in shares), Column("largest")]
+    rows = [
+        [
+            name,
+            *(count(found["in_degree_quantiles"].get(share, 0)) for share in shares),
+            count(found["largest_in_degree"]),
+        ]
+        for name, found in layers
+    ]
+    return table(columns, rows, width)
+
+
+def _scores(scores: list[ScoreRecord], width: int) -> list[str]:
+    columns = [
+        Column("scores (means over the seeds)", False),
+        Column("clusters"),
+        Column("mIoU Hungarian"),
+        Column("mIoU greedy"),
+        Column("accuracy Hungarian"),
+        Column("accuracy greedy"),
+        Column("coordinate MSE"),
+        Column("images scored"),
+    ]
+
+    def decimal(value: float | None) -> str:
+        return _NONE if value is None else f"{value:.3f}"
+
+    rows = [
+        [
+            entry["title"],
+            count(entry["clusters"]),
+            decimal(entry["miou_hungarian"]),
+            decimal(entry["miou_greedy"]),
+            decimal(entry["accuracy_hungarian"]),
+            decimal(entry["accuracy_greedy"]),
+            f"{entry['coordinate_mse']:.2f}",
+            _NONE if entry["images_scored"] is None else count(entry["images_scored"]),
+        ]
+        for entry in scores
+    ]
+    return table(columns, rows, width)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from spectral_graph.terminal import Lasting, printable
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -72,29 +74,34 @@ class PlainLines:
 class Reporter:
     """Speaks to the user: notes, and progress of one piece of work at a time.
 
+    Once the stream cannot be written any more (its reader has gone, its disk is full), nothing is shown, and the work
+    goes on.
+
     Args:
         stream: where to write; standard error by default, so that standard output stays free for results.
         quiet: show nothing at all.
+        wording: applied to every note; the command line names options as they are typed there.
     """
 
-    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
-        self.stream = stream if stream is not None else sys.stderr
-        self.quiet = quiet
+    def __init__(self, stream: TextIO | None = None, quiet: bool = False, wording: Callable[[str], str] = str) -> None:
+        self.stream = cast(TextIO, Lasting(stream if stream is not None else sys.stderr))
+        self.quiet, self._wording = quiet, wording
         self.console = Console(file=self.stream, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Write one line."""
+        """Write one line; what would act on a terminal is shown as an escape."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.console.print(Text(printable(self._wording(text))))
 
     @contextmanager
     def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Tracker]:
         """Show the progress of `what`: `done` of `total` units were finished by an earlier run."""
+        what = printable(what)
         if self.quiet or total == done:
             yield Silent()
-        elif self.console.is_terminal:
+        elif self.console.is_terminal and not self.console.is_dumb_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn(unit),

@@ -2,27 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from typing_extensions import TypedDict
+
+from spectral_graph.columns import WIDTH, Column, table, wrapped
 from spectral_graph.features.catalogue import CATALOGUE, PACKAGES, Entry
 from spectral_graph.features.model import DEFAULT_MODEL
 
-_HEADINGS = ("model", "layers", "heads", "pixels a node", "source", "here")
+_COLUMNS = (
+    Column("model", False),
+    Column("layers"),
+    Column("heads"),
+    Column("pixels a node"),
+    Column("source", False),
+    Column("here", False),
+)
+_ALSO = (
+    "From the hub: the weights are not in the hub's cache; they are fetched, or given with --weights. "
+    "Also: any vision transformer of timm by its name; timm:NAME, transformers:OWNER/NAME, diffusers:OWNER/NAME; a "
+    "local folder of transformers or diffusers as --model FOLDER, or with an alias as --weights FOLDER; ALIAS@REVISION "
+    "pins a commit of a repository of transformers or diffusers."
+)
 
 
-def describe_models() -> str:
-    """Return the table in words; nothing is loaded and the network is not asked."""
-    rows = [_HEADINGS, *(_row(entry) for entry in CATALOGUE.values())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += [
-        "",
-        "Also: any vision transformer of timm by its name; timm:NAME, transformers:OWNER/NAME, diffusers:OWNER/NAME;",
-        "a local folder of transformers or diffusers as --model FOLDER, or with an alias as --weights FOLDER;",
-        "ALIAS@REVISION pins a commit of a repository of transformers or diffusers.",
+class ModelRecord(TypedDict):
+    """A model that has a short name; ``heads`` and ``pixels_a_node`` are the smallest and the largest of its layers."""
+
+    model: str
+    layers: int
+    heads: list[int]
+    pixels_a_node: list[int]
+    source: str
+    here: str
+
+
+def model_records() -> list[ModelRecord]:
+    """Return all models of the catalogue; nothing is loaded and the network is not asked."""
+    return [
+        {
+            "model": entry.alias,
+            "layers": entry.layers,
+            "heads": list(entry.heads),
+            "pixels_a_node": list(entry.stride),
+            "source": entry.source,
+            "here": availability(entry),
+        }
+        for entry in CATALOGUE.values()
     ]
-    return "\n".join(lines)
+
+
+def render_models(records: Sequence[ModelRecord], width: int = WIDTH) -> str:
+    """Return the table of the models as text in lines of at most `width` cells."""
+    rows = [
+        [
+            record["model"],
+            str(record["layers"]),
+            _span(record["heads"]),
+            _span(record["pixels_a_node"]),
+            record["source"],
+            record["here"],
+        ]
+        for record in records
+    ]
+    return "\n".join([*table(_COLUMNS, rows, width), "", *wrapped(_ALSO, width)])
 
 
 def availability(entry: Entry) -> str:
@@ -38,21 +83,10 @@ def availability(entry: Entry) -> str:
     missing = [package for package in PACKAGES[entry.library] if find_spec(package) is None]
     if missing:
         return f"pip install {' '.join(missing)}"
-    return "yes, in the cache" if _cached(entry) else "needs the hub or --weights"
+    return "yes, in the cache" if _cached(entry) else "from the hub"
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
-    return (
-        entry.alias,
-        str(entry.layers),
-        _span(entry.heads),
-        _span(entry.stride),
-        entry.source,
-        availability(entry),
-    )
-
-
-def _span(ends: tuple[int, int]) -> str:
+def _span(ends: Sequence[int]) -> str:
     return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}-{ends[1]}"
 
 

@@ -263,7 +263,7 @@ def _problem(block: Block, shape: tuple[int, ...], nodes: int | None) -> str:
     """Say where the parts of a block contradict each other, so that no kernel reads outside of it; "" if nowhere."""
     for name, dtype in _DTYPES.items():
         array: np.ndarray | None = getattr(block, name)
-        if array is not None and (array.ndim, array.dtype) != (1, dtype):
+        if array is not None and (array.ndim != 1 or array.dtype != dtype):
             return f"{name} has {array.ndim} axes of {array.dtype}, not one of {np.dtype(dtype)}"
     nnz, (n, m) = len(block.values), block.shape
     if any(len(array) != n for array in (block.degree, block.in_degree) if array is not None):

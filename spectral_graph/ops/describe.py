@@ -1,4 +1,4 @@
-"""How the operators are computed on this machine, in words: `spectral-graph info --backends`."""
+"""How the operators are computed on this machine: `spectral-graph info --backends`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import platform
 
 import torch
+from typing_extensions import TypedDict
 
 from spectral_graph import __version__
+from spectral_graph.columns import WIDTH, Column, fields, table
 from spectral_graph.ops.backends import BACKENDS, find_backend
 from spectral_graph.ops.cuda import load_cuda
 from spectral_graph.ops.library import compiled, uncompiled_reason
@@ -25,34 +27,89 @@ def instruction_set() -> str:
     return "AVX2" if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else "portable"
 
 
-def describe_operators() -> str:
-    """Return a text: versions, the form of the operators, threads, the CUDA module, every backend of csr_spmm."""
-    lines = [f"spectral_graph {__version__}, Python {platform.python_version()}, {', '.join(_versions())}"]
-    form = f"compiled, instruction set {instruction_set()}" if compiled() else f"pure torch: {uncompiled_reason()}"
-    lines += [f"operators: {form}", f"threads: {torch.get_num_threads()}", f"CUDA module: {_cuda()}"]
-    lines.append("backends of csr_spmm (spectral_graph.ops.use_backend):")
-    for name in BACKENDS:
-        backend = find_backend(name)
-        reason = backend.missing()
-        state = f"not available: {reason}" if reason else f"available ({backend.DEVICES})"
-        lines.append(f"  {name:13} {state}")
-    return "\n".join(lines)
+class BackendRecord(TypedDict):
+    """A backend of csr_spmm; ``reason`` tells why it is not available, else null."""
+
+    backend: str
+    available: bool
+    devices: str
+    reason: str | None
 
 
-def _versions() -> list[str]:
-    found = []
+class OperatorFacts(TypedDict):
+    """How the operators are computed here.
+
+    ``instruction_set`` is null where the operators are not compiled, and ``uncompiled`` tells why they are not;
+    ``cuda`` is the reason why the CUDA module is not loaded, null where it is.
+    """
+
+    version: str
+    python: str
+    packages: dict[str, str]
+    instruction_set: str | None
+    uncompiled: str | None
+    threads: int
+    cuda: str | None
+    gpus: list[str]
+    backends: list[BackendRecord]
+
+
+def operator_facts() -> OperatorFacts:
+    """Gather versions, the form of the operators, threads, the CUDA module, every backend of csr_spmm."""
+    reason = _cuda_missing()
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "instruction_set": instruction_set() if compiled() else None,
+        "uncompiled": None if compiled() else uncompiled_reason(),
+        "threads": torch.get_num_threads(),
+        "cuda": reason,
+        "gpus": [] if reason else [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "backends": [_backend(name) for name in BACKENDS],
+    }
+
+
+def render_operators(facts: OperatorFacts, width: int = WIDTH) -> str:
+    """Return the facts as text in lines of at most `width` cells."""
+    form = f"compiled, instruction set {facts['instruction_set']}"
+    cuda = f"loaded; GPUs: {', '.join(facts['gpus']) or 'none'}"
+    values = [
+        ("spectral_graph", f"{facts['version']}, Python {facts['python']}"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in facts["packages"].items())),
+        ("operators", form if facts["uncompiled"] is None else f"pure torch: {facts['uncompiled']}"),
+        ("threads", str(facts["threads"])),
+        ("CUDA module", cuda if facts["cuda"] is None else facts["cuda"]),
+    ]
+    columns = [Column("backend of csr_spmm", False), Column("here (spectral_graph.ops.use_backend)", False)]
+    rows = [
+        [
+            entry["backend"],
+            f"available ({entry['devices']})" if entry["available"] else f"not available: {entry['reason']}",
+        ]
+        for entry in facts["backends"]
+    ]
+    return "\n".join([*fields(values, width), "", *table(columns, rows, width)])
+
+
+def _backend(name: str) -> BackendRecord:
+    backend = find_backend(name)
+    reason = backend.missing() or None
+    return {"backend": name, "available": reason is None, "devices": backend.DEVICES, "reason": reason}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
     for package in PACKAGES:
         try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
 
 
-def _cuda() -> str:
+def _cuda_missing() -> str | None:
     if os.environ.get("SPECTRAL_GRAPH_OPS") == "torch":
         return "not loaded: SPECTRAL_GRAPH_OPS is set to torch"
-    if reason := load_cuda():
-        return f"not available: {reason}"
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"loaded; GPUs: {', '.join(gpus) or 'none'}"
+    reason = load_cuda()
+    return f"not available: {reason}" if reason else None

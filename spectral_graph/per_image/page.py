@@ -10,11 +10,11 @@ from urllib.parse import quote
 from spectral_graph.files import write_atomically
 from spectral_graph.per_image.store import Results
 from spectral_graph.report.gallery import Group, Picture, Row
+from spectral_graph.report.html import render_html
 from spectral_graph.report.run_tables import option_tables, skipped_table, version_table
 from spectral_graph.report.words import decimal, percent
 from spectral_graph.run import versions
 
-_FOLDER = Path(__file__).parents[1] / "report"
 _PICTURES = {
     "regions": "regions laid over the photo",
     "eigenvectors": "eigenvectors 2 and on as red, green and blue, three at a time",
@@ -33,20 +33,11 @@ def write_page(results: Results, skipped: Sequence[tuple[str, str]], command: st
     Returns:
         The path of the page.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # The macros of the report, which this page shares, name it.
-    environment.filters["web_link"] = lambda address: address
     options = {name: value for name, value in results.options.items() if value not in (None, "")}
-    html = environment.get_template("photos.html.jinja").render(
-        style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
+    html = render_html(
+        "photos.html.jinja",
+        f"Photos, {results.options['model']}",
+        pictures="'self' data:",
         rows=[_row(number, record) for number, record in enumerate(results.records(), start=1)],
         skipped_table=skipped_table(skipped) if skipped else None,
         option_tables=option_tables({"options": options}),
@@ -54,7 +45,7 @@ def write_page(results: Results, skipped: Sequence[tuple[str, str]], command: st
         command=command,
         model=results.options["model"],
     )
-    write_atomically(results.path / "index.html", html.encode("utf-8", "backslashreplace"))
+    write_atomically(results.path / "index.html", html)
     return results.path / "index.html"
 
 

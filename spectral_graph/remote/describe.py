@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spectral_graph.errors import FormatError
 from spectral_graph.files import write_json
@@ -16,19 +17,22 @@ from spectral_graph.remote.published import Published, fetch
 from spectral_graph.remote.store import ObjectStore
 from spectral_graph.remote.transfer import transfer
 
+if TYPE_CHECKING:
+    from spectral_graph.run_facts import RunFacts
+
 _READ = ("images.json", "metrics.json", "/graph.zarr/zarr.json", "/bank.json", ".npy")
 """Ends of the paths of the files that `info` reads; of all others it looks at the size at most."""
 
 
-def describe_url(url: str, reporter: Reporter) -> str:
-    """Return what `spectral_graph.info.describe` says about the run at a URL.
+def published_facts(url: str, reporter: Reporter) -> RunFacts:
+    """Return the facts of the run at a URL.
 
     Raises:
         FormatError: there is no run, or a part of it is damaged.
         UnsafePathError: it lists a file outside of the run.
         RemoteError: the URL cannot be read.
     """
-    from spectral_graph.info import describe
+    from spectral_graph.run_facts import run_facts
 
     store = ObjectStore(url)
     there = Published.read(store)
@@ -44,7 +48,7 @@ def describe_url(url: str, reporter: Reporter) -> str:
                 _stand_in(run, path, entry.size, store.at(NAME))
         transfer(reporter, "download", sizes, lambda path, moved: fetch(store, path, there.files[path], run, moved))
         write_json(run / MANIFEST, there.manifest)
-        return describe(run).replace(folder, store.url)
+        return run_facts(run, store.url)
 
 
 def _stand_in(run: Path, path: str, size: int, source: str) -> None:

@@ -97,11 +97,17 @@ def draw(
 
 def _for_page(svg: str, name: str) -> str:
     """Make matplotlib's SVG file an element of a page: no prologue, no metadata, ids of its own, the page's ink."""
+
+    def tag(found: re.Match[str]) -> str:
+        text = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", found[0])
+        text = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', text)
+        text = re.sub(r'xlink:href="#([^"]*)"', rf'href="#{name}-\1"', text)
+        return text.replace("url(#", f"url(#{name}-").replace(_INK, "currentColor")
+
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", svg, flags=re.S)
-    svg = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", svg)
-    svg = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r'xlink:href="#([^"]*)"', rf'href="#{name}-\1"', svg)
-    svg = svg.replace("url(#", f"url(#{name}-").replace(_INK, "currentColor")
+    # The only rule of matplotlib's style element, which would hold for the page around, is in page.css.
+    svg = re.sub(r"<metadata>.*?</metadata>\s*|<style\b.*?</style>\s*|<!--.*?-->\s*", "", svg, flags=re.S)
+    # Only inside tags: a text may read like an attribute.
+    svg = re.sub(r"<[a-zA-Z][^<>]*>", tag, svg)
     # Decoration for readers of the page: the alternative text stands on the element around it.
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)

@@ -33,7 +33,7 @@ class FileNames:
 
 def slug(text: str) -> str:
     """Return a name as a part of a file name: ``V-V`` becomes ``vv``, ``final features`` ``final_features``."""
-    return re.sub(r"\s+", "_", re.sub(r"[^a-z0-9\s]", "", text.lower()).strip()) or "pathway"
+    return re.sub(r"\s+", "_", re.sub(r"[^a-z0-9\s]", "", text.lower()).strip())[:_LONGEST] or "pathway"
 
 
 def _take(name: str, ending: str, taken: set[str]) -> str:

@@ -12,12 +12,10 @@ from spectral_graph.report.chart import Chart
 from spectral_graph.report.colours import series_colours
 from spectral_graph.report.content import ReportContent
 from spectral_graph.report.gallery import Save, build_gallery
+from spectral_graph.report.html import MARK, render_html
 from spectral_graph.report.names import FileNames
 from spectral_graph.report.plots import class_chart, convergence_charts, legend_png, spectrum_chart, stage_chart
 from spectral_graph.report.summary import summary
-
-_HERE = Path(__file__).parent
-_MARK = '<meta name="generator" content="spectral_graph">'
 
 
 def write_report(content: ReportContent, folder: Path) -> Path:
@@ -50,8 +48,7 @@ def write_report(content: ReportContent, folder: Path) -> Path:
             aside.mkdir(parents=True)
             names = FileNames()
             html = render(content, names, lambda name, data: _write(aside / name, data))
-            # A name from a file system may hold bytes that are no text: they are shown as numbers.
-            _write(aside / "index.html", html.encode("utf-8", "backslashreplace"))
+            _write(aside / "index.html", html)
             if folder.exists():
                 folder.rename(old)
             aside.rename(folder)
@@ -64,45 +61,31 @@ def write_report(content: ReportContent, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def render(content: ReportContent, names: FileNames, save: Save) -> str:
-    """Return the page; each picture is handed to `save` (name, PNG bytes) on the way.
+def render(content: ReportContent, names: FileNames, save: Save) -> bytes:
+    """Return the page, UTF-8; each picture is handed to `save` (name, PNG bytes) on the way.
 
     Args:
         content: what to show.
         names: hands out the file names.
         save: stores a file beside the page.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["web_link"] = web_link
     rows = build_gallery(content, names, save)
     entries = [(entry.colour, entry.name) for row in rows for legend in row.legends for entry in legend.entries]
     legend_file = names.file("", "legend")
     if entries:
         save(legend_file, legend_png(list(dict.fromkeys(entries))))
-    style = (_HERE / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html.jinja").render(
+    return render_html(
+        "page.html.jinja",
+        content.title,
+        pictures="data:",
+        script="viewer.js",
         content=content,
-        style=style,
-        mark=_MARK,
         summary=summary(content),
         **_charts(content, names, save),
         **_tables(content),
         rows=rows,
         legend_file=legend_file,
     )
-
-
-def web_link(address: str) -> str:
-    """Return an address if it leads to the web, else nothing: no other kind (javascript:, file:) becomes a link."""
-    return address if address.lower().startswith(("https://", "http://")) else ""
 
 
 def _charts(content: ReportContent, names: FileNames, save: Save) -> dict[str, Any]:
@@ -144,7 +127,7 @@ def _refuse_foreign(folder: Path) -> None:
     page = folder / "index.html"
     if page.is_file():
         with page.open("rb") as file:
-            if _MARK.encode() in file.read(2000):
+            if MARK.encode() in file.read(2000):
                 return
     raise ConfigError(f"{folder} holds something that is not a report of ours; name another folder, or empty this one")
 

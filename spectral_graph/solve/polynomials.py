@@ -48,9 +48,16 @@ def kernel_polynomial(
     before, now = np.zeros_like(places), np.ones_like(places)
     factors: list[Factors] = []
     # The recurrence of Stieltjes, with the values of the polynomials instead of their coefficients.
+    size = 0.0
     while len(factors) < degree:
-        centre = (measure * places * now**2).sum() / (measure * now**2).sum()
-        overlap = (measure * places * now * before).sum() / (measure * before**2).sum() if factors else 0.0
+        size_before, size = size, (measure * now**2).sum()
+        if size > 0:
+            centre = (measure * places * now**2).sum() / size
+            overlap = (measure * places * now * before).sum() / size_before if size_before > 0 else 0.0
+        elif len(factors) > 1:
+            break  # p is zero wherever the measure is not: no polynomial of a higher degree is better
+        else:
+            centre, overlap = damped.mean(), 0.0
         following = (places - centre) * now - overlap * before
         scale = 1 / following[-1]
         factors.append((float(scale), float(-centre * scale), float(-overlap * scale)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,17 @@ def test_the_command_lists_all_with_what_is_missing(
 ) -> None:
     assert main(["models"]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in shown[1 : 1 + len(CATALOGUE)]] == list(CATALOGUE)
+    assert [line.split()[0] for line in shown if line.split(" ")[0] in CATALOGUE] == list(CATALOGUE)
+    assert max(map(len, shown)) <= 100
+    assert main(["models", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)["models"]
+    assert [record["model"] for record in records] == list(CATALOGUE)
+    (sdxl,) = (record for record in records if record["model"] == "sdxl")
+    assert (sdxl["layers"], sdxl["heads"], sdxl["pixels_a_node"]) == (70, [10, 20], [16, 32])
     monkeypatch.setattr(listing, "find_spec", lambda name: None if name == "diffusers" else object())
     assert listing.availability(CATALOGUE["sd14"]) == "pip install diffusers"
     nowhere = Entry("x", "transformers:nobody/nothing", 1, (1, 1), (1, 1))
-    assert listing.availability(nowhere) == "needs the hub or --weights"
+    assert listing.availability(nowhere) == "from the hub"
 
 
 def test_the_docs_have_a_row_for_each() -> None:

@@ -24,6 +24,7 @@ from spectral_graph.info import describe
 from spectral_graph.per_image.options import make_image_config
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
+from spectral_graph.run_facts import run_facts
 
 MODEL = "vit_tiny_patch16_224"
 QUIET = Reporter(quiet=True)
@@ -106,6 +107,12 @@ def test_want_of_memory_becomes_a_sentence() -> None:
         raise RuntimeError("another error")
 
 
+def state_of(out: Path, stage: str) -> str:
+    """Return the state of a stage of a run."""
+    (found,) = (record["state"] for record in run_facts(out)["stages"] if record["stage"] == stage)
+    return found
+
+
 @pytest.fixture
 def one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that asks for too much memory where it gets two images at a time."""
@@ -127,7 +134,7 @@ def test_too_large_a_batch_names_the_option(options: dict[str, Any], tmp_path: P
         run_pipeline(make_config(options), out, until="extract", reporter=QUIET)
     smaller = make_config({**options, "image_batch": 1})
     run_pipeline(smaller, out, until="extract", force="extract", reporter=QUIET)
-    assert "extract: complete" in describe(out)
+    assert state_of(out, "extract") == "complete"
 
 
 @pytest.mark.usefixtures("one_image_fits")
@@ -146,14 +153,16 @@ def test_the_device_is_told_and_a_run_goes_on_with_another(options: dict[str, An
     gpus(0)
     out = tmp_path / "run"
     run_pipeline(make_config({**options, "device": "cpu"}), out, until="extract", reporter=QUIET)
-    assert f"model: {MODEL}, layers blocks.2, blocks.5, on cpu\n" in describe(out) + "\n"
+    found = run_facts(out)["input"]
+    assert found is not None and found["device"] == "cpu" and found["layers"] == ["blocks.2", "blocks.5"]
+    assert f"{MODEL} on cpu" in describe(out)
     assert json.loads((out / "images.json").read_text())["model"]["device"] == "cpu"
     # What is extracted needs no device any more.
     run_pipeline(make_config({**options, "device": "cuda"}), out, until="graph", reporter=QUIET)
-    assert "graph: complete" in describe(out)
+    assert state_of(out, "graph") == "complete"
     with pytest.raises(ConfigError, match="finds no CUDA GPU"):
         run_pipeline(make_config({**options, "device": "cuda"}), out, force="extract", reporter=QUIET)
-    assert "graph: complete" in describe(out)
+    assert state_of(out, "graph") == "complete"
 
 
 def test_photos_that_are_done_are_kept_with_another_device(
@@ -194,7 +203,7 @@ def test_a_run_on_a_gpu_stores_the_features_of_the_cpu(options: dict[str, Any], 
         )
         store = FeatureStore.open(out / "features.zarr")
         stored.append([np.asarray(store.read("blocks.5", name, [0, 6]), np.float32) for name in ("q", "k", "v")])
-        assert f", on {device}" in describe(out)
+        assert (run_facts(out)["input"] or {})["device"] == device
     np.testing.assert_allclose(*stored, rtol=1e-2, atol=1e-2)
 
 

@@ -69,6 +69,7 @@ def test_photos_become_folders_and_a_page_and_a_bad_one_is_listed(call, photos, 
     assert np.asarray(Image.open(out / "a" / "labels.png")).shape == (80, 120)
     page = (out / "index.html").read_text()
     assert 'src="a/regions.png"' in page and "no.jpg" in page
+    assert "default-src &#39;none&#39;; img-src &#39;self&#39; data:;" in page and "script" not in page
     assert json.loads((out / "image.json").read_text())["skipped"][0][0] == "no"
 
 

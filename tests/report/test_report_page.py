@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 import subprocess
@@ -42,6 +43,23 @@ def whole(seen) -> None:
     ):
         assert clip in seen.ids
     assert "url(" not in seen.styles and "@import" not in seen.styles
+    kept_by_the_policy(seen)
+
+
+def kept_by_the_policy(seen) -> None:
+    """The policy comes first, allows the page's own style and script alone, and nothing on the page breaks it."""
+    (found,) = [attrs for attrs in seen.of("meta") if "http-equiv" in attrs]
+    rules = dict(rule.split(" ", 1) for rule in found["content"].split("; "))
+    assert found["http-equiv"] == "Content-Security-Policy" and seen.tags.index(("meta", found)) == 3
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert rules["style-src"] == digest(seen.styles) and len(seen.of("style")) == 1
+    assert rules.get("script-src") == (digest(*seen.scripts) if seen.scripts else None)
+    assert "unsafe" not in found["content"] and "*" not in found["content"]
+    assert not any("style" in attrs for _, attrs in seen.tags)
+
+
+def digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def test_page_is_well_formed_self_contained_and_accessible(content, read, tmp_path):
@@ -159,7 +177,10 @@ def test_hostile_text_stays_text(content, read, tmp_path):
     assert all(file.parent == path.parent for file in path.parent.rglob("*"))
 
 
-@pytest.mark.parametrize("name", ["$x$", "_hidden", "a\\b", "\u6f22\u5b57", "50%", "\udc80", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["$x$", "_hidden", ' id="x" style="color: red" #1b2733', "a\\b", "\u6f22\u5b57", "50%", "\udc80", ""],
+)
 def test_odd_names_survive_the_charts(content, read, tmp_path, name, bare):
     odd = replace(bare, per_class={name: {name: content.per_class["V-V"]["sky"]}}, title=f"about {name}")
     seen = read(write_report(odd, tmp_path / "report"))

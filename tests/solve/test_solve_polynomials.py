@@ -46,6 +46,16 @@ def test_kernel_polynomial_has_the_least_sum_of_all_polynomials(seed: int, degre
     assert reached == pytest.approx(least, rel=1e-6)
 
 
+@pytest.mark.parametrize("weight", [1.0, 1e-250, 5e-324, 0.0])
+@pytest.mark.parametrize("damped", [[0.0], [0.25] * 40, [-0.5, 0.25], np.linspace(-1, 0.5, 50)])
+def test_a_measure_of_few_places_or_of_nothing_gives_finite_factors(damped: list[float], weight: float) -> None:
+    places = np.asarray(damped)
+    with np.errstate(all="raise", under="ignore"):
+        factors = kernel_polynomial(places, np.full(len(places), weight), 0.6, 1.0, 60, of_degree(99))
+    assert 2 <= len(factors) <= 60 and np.isfinite(factors).all()
+    assert evaluate(factors, np.ones(1))[0] == pytest.approx(1.0)
+
+
 def test_evaluate_follows_the_steps_on_a_matrix() -> None:
     random = np.random.default_rng(0)
     factors = [(0.7, -0.1, 0.0), (1.2, 0.3, -0.4), (0.9, 0.1, 0.2)]

@@ -168,16 +168,24 @@ def test_info_tells_what_a_run_holds(capsys, options, tmp_path):
     call(capsys, options, out)
     assert main(["info", str(out)]) == 0
     text = capsys.readouterr().out
-    for part in (
-        "extract: complete",
-        "7 of folder",
-        "graph V-V",
-        "graph Q-K",
-        "largest in-degree",
-        "mIoU",
-        "index.html",
-    ):
-        assert part in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert main(["info", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["run"]
+    assert [stage["state"] for stage in found["stages"]] == ["complete"] * 7
+    assert (found["input"]["images"], found["input"]["dataset"], found["input"]["nodes"]) == (7, "folder", 175)
+    assert [affinity["title"] for affinity in found["affinities"]] == ["V-V", "Q-K"]
+    for affinity in found["affinities"]:
+        assert list(affinity["graph"]["layers"]) == found["input"]["layers"] == ["blocks.2", "blocks.5"]
+        assert affinity["graph"]["batch"] == 4 and affinity["bank"]["columns"] == 6
+        assert len(affinity["solution"]["eigenvalues"]) == 6 and affinity["solution"]["converged"]
+        for shown in (affinity["graph"]["all"]["largest_in_degree"], affinity["graph"]["all"]["isolated_nodes"]):
+            assert f" {shown}" in text
+        assert f"{affinity['solution']['value']:.6f}" in text
+    scores = json.loads((out / "metrics.json").read_text())["methods"]
+    for record in found["scores"]:
+        assert record["miou_hungarian"] == scores[record["method"]]["hungarian"]["miou"]["mean"]
+        assert f"{record['miou_hungarian']:.3f}" in text and record["title"] in text
+    assert found["report"] == str(out / "report" / "index.html")
     assert main(["info", str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err
 

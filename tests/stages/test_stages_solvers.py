@@ -11,15 +11,19 @@ import pytest
 from spectral_graph.bank import Bank
 from spectral_graph.config import make_config
 from spectral_graph.errors import ConfigError, FormatError
-from spectral_graph.info import describe
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
+from spectral_graph.run_facts import run_facts
 
 SMALL = {"steps": 30, "channels": 6, "c_intra": 4, "c_inter": 4, "batch": 4, "kmeans_init": 1, "eigenvectors": 4}
 
 
 def run(options, out, preset="best", **more):
     return run_pipeline(make_config(options, preset), out, preset=preset, reporter=Reporter(quiet=True), **more)
+
+
+def solution_of(out):
+    return run_facts(out)["affinities"][0]["solution"]
 
 
 def test_released_preset_exports_the_averaged_probabilities(options, tmp_path):
@@ -34,7 +38,7 @@ def test_released_preset_exports_the_averaged_probabilities(options, tmp_path):
     assert ortho.notes["order"] == "gram"
     u, s, _ = np.linalg.svd(x.astype(np.float64), full_matrices=False)
     np.testing.assert_allclose(np.abs(ortho.view()), np.abs(u * s), atol=1e-4)
-    assert "preset released" in describe(out)
+    assert run_facts(out)["preset"] == "released"
     page = (out / "report" / "index.html").read_text()
     terms = ("loss (as released)", "eigenvalue term", "orthogonality term", "gradient norm")
     for words in (*terms, "adam, objective as released, average 0.99", "Value of Eqn. 3"):
@@ -60,11 +64,11 @@ def test_both_solvers_are_measured_by_eqn_3(options, tmp_path, solver):
         assert measured["value"] == pytest.approx(measured["optimum"], abs=1e-6)
         assert measured["angles"] is None
         largest = max(Bank.open(out / "vv" / "bank").notes["residuals"])
-        assert largest <= 1e-4 and f"largest residual {largest:.1e}" in describe(out)
+        assert largest <= 1e-4 and solution_of(out)["largest_residual"] == largest
     else:
         assert measured["value"] < measured["optimum"]
         assert 0 < measured["overlap"] < 1 and len(measured["angles"]) == 6
-        assert f"value of Eqn. 3 {measured['value']:.6f} of at most {measured['optimum']:.6f}" in describe(out)
+        assert solution_of(out)["optimum"] == measured["optimum"] and solution_of(out)["value"] == measured["value"]
 
 
 def test_normalised_cut_is_compared_with_the_exact_solution_of_eqn_3(options, tmp_path):
@@ -87,7 +91,8 @@ def test_a_bfloat16_bank_is_half_the_size_and_near(options, tmp_path):
     x, y = (Bank.open(out / "vv" / "bank").read(0, 7) for out in (wide, half))
     assert (np.abs(x - y) <= 2**-8 * np.abs(x) + 1e-30).all()
     assert 0 < Bank.open(half / "vv" / "ortho").notes["off_diagonal"] < 2**-8
-    assert "175 x 6 bfloat16" in describe(half)
+    bank = run_facts(half)["affinities"][0]["bank"]
+    assert (bank["nodes"], bank["columns"], bank["dtype"]) == (175, 6, "bfloat16")
 
 
 @pytest.mark.parametrize(("part", "damage"), [("bank", "flip"), ("ortho", "truncate")])
