@@ -42,7 +42,9 @@ def test_half_precision(sd_folder: Path, sd14: DiffusionFeatures, pixels: torch.
     assert (found - expected).norm() < 0.05 * expected.norm()
 
 
-def test_the_whole_way_from_a_saved_folder(sd_folder: Path, options: dict[str, Any], tmp_path: Path) -> None:
+def test_the_whole_way_from_a_saved_folder(
+    sd_folder: Path, options: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     from spectral_graph.cli import main
     from spectral_graph.features.store import FeatureStore
 
@@ -56,7 +58,9 @@ def test_the_whole_way_from_a_saved_folder(sd_folder: Path, options: dict[str, A
     }
     flags = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     out = tmp_path / "run"
+    capfd.readouterr()
     assert main(["build", "--out", str(out), "--quiet", *flags]) == 0
+    assert capfd.readouterr() == ("", "")
     table = json.loads((out / "images.json").read_text())
     assert table["grid"] == [8, 8] and len(table["layers"]) == 7
     assert table["model"]["name"] == "sd14" and len(table["model"]["weights"]["sha256"]) == 64
