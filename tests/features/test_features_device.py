@@ -100,7 +100,7 @@ def test_want_of_memory_becomes_a_sentence() -> None:
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
         )
-    words = "for a thing; shrink it, or use --device cpu"
+    words = "for a thing; shrink it, or use `device=cpu`"
     with pytest.raises(DeviceMemoryError, match=words), memory_in_words(device, "a thing", "shrink it"):
         raise torch.OutOfMemoryError("no more")
     with pytest.raises(RuntimeError, match="another"), memory_in_words(device, "a thing", "shrink it"):
