@@ -21,9 +21,9 @@ from spectral_graph.info import describe
 from spectral_graph.manifest import read_manifest
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
-from spectral_graph.remote.describe import describe_url
 from spectral_graph.remote.index import digest
 from spectral_graph.remote.mirror import Mirror
+from spectral_graph.results import info
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import MODEL, write_folder
@@ -213,7 +213,7 @@ def test_reading_a_damaged_published_run(published, tmp_path_factory, data, name
         (there / "files.json").write_bytes(sealed({"manifests": manifests, "files": files}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("time.sleep", lambda _: None)
-        words_or_success(lambda: describe_url(there.as_uri(), QUIET))
+        words_or_success(lambda: info(there.as_uri(), False, False, QUIET))
         for until, force in (("evaluate", "segment"), ("report", None)):
             words_or_success(lambda: Mirror(there.as_uri(), place / "work", QUIET).pull(until, force))  # noqa: B023
     assert (place / "witness").read_bytes() == b"mine"

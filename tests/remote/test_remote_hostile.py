@@ -9,11 +9,11 @@ from spectral_graph.cli import main
 from spectral_graph.config import STAGES
 from spectral_graph.errors import FormatError, SpectralGraphError, UnsafePathError
 from spectral_graph.progress import Reporter
-from spectral_graph.remote.describe import describe_url
 from spectral_graph.remote.index import Entry, Index, digest
 from spectral_graph.remote.mirror import Mirror
 from spectral_graph.remote.published import Published, fetch
 from spectral_graph.remote.store import ObjectStore
+from spectral_graph.results import info
 
 QUIET = Reporter(quiet=True)
 EVIL = b"evil"
@@ -97,7 +97,7 @@ def test_a_path_that_leads_out_is_refused_before_anything_is_written(far, tmp_pa
     with pytest.raises((UnsafePathError, FormatError), match=r"files\.json"):
         Mirror(far, there, QUIET).push()
     with pytest.raises((UnsafePathError, FormatError), match=r"files\.json"):
-        describe_url(far, QUIET)
+        info(far, False, False, QUIET)
     assert everything(tmp_path) == before
     assert everything(new) == {}
 
@@ -156,7 +156,7 @@ def test_a_file_below_a_file_is_refused(far):
 def test_sizes_that_no_file_can_have_are_worded(far, size):
     list_more(far, {"vv/ortho/X.1.f32": Entry(size, "0" * 64)})
     with pytest.raises(FormatError):
-        describe_url(far, QUIET)
+        info(far, False, False, QUIET)
 
 
 def test_what_is_a_folder_there_is_worded(far, tmp_path):
@@ -262,7 +262,7 @@ def test_a_published_run_json_is_checked_like_a_local_one(far, tmp_path, entry):
             continue
         list_more_raw(far, whole | {entry: value})
         with pytest.raises(FormatError, match=rf"run\.json.*{entry}"):
-            describe_url(far, QUIET)
+            info(far, False, False, QUIET)
         with pytest.raises(FormatError, match=rf"run\.json.*{entry}"):
             Mirror(far, tmp_path / "new", QUIET).pull("report")
     assert files_of(tmp_path / "new") == {}
