@@ -5,17 +5,14 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
-from PIL import Image
+from small_folder import MODEL, write_folder
 
 # The same examples on every run, so that a failure is a change's own; `--hypothesis-profile=default` looks further.
 settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("long", max_examples=3000)
 settings.load_profile("repeatable")
-
-MODEL = "vit_tiny_patch16_224"
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +49,6 @@ def model_weights(tmp_path_factory, settled_modules) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_file(timm.create_model(MODEL, pretrained=False).state_dict(), path)
     return path
-
-
-def write_folder(root: Path, images: int = 7, side: int = 80) -> Path:
-    """Photos with a bright disc on a dark ground, and label maps (0 ground, 1 disc, 255 border)."""
-    generator = np.random.default_rng(0)
-    (root / "images").mkdir(parents=True)
-    (root / "labels").mkdir()
-    y, x = np.mgrid[:side, :side]
-    for index in range(images):
-        centre = generator.uniform(0.3, 0.7, 2) * side
-        distance = np.hypot(y - centre[0], x - centre[1])
-        disc = distance < side / 4
-        pixels = generator.integers(0, 60, (side, side, 3)) + disc[..., None] * generator.integers(90, 190, 3)
-        label = np.where(np.abs(distance - side / 4) < 1, 255, disc).astype(np.uint8)
-        Image.fromarray(pixels.astype(np.uint8)).save(root / "images" / f"{index:02d}.png")
-        Image.fromarray(label).save(root / "labels" / f"{index:02d}.png")
-    return root
 
 
 @pytest.fixture

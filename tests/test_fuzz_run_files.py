@@ -26,7 +26,7 @@ from spectral_graph.remote.mirror import Mirror
 from spectral_graph.results import info
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import MODEL, write_folder
+from small_folder import MODEL, write_folder
 
 QUIET = Reporter(quiet=True)
 RAW = "raw json: "
