@@ -29,6 +29,9 @@ class Facts(TypedDict):
     in_degree_quantiles: NotRequired[dict[str, int]]
     share_with_fewer_neighbours: NotRequired[float]
     recall: NotRequired[float]
+    recall_asked: NotRequired[float]
+    recall_error: NotRequired[float]
+    recall_queries: NotRequired[int]
 
 
 class AllFacts(TypedDict):
