@@ -150,7 +150,8 @@ def _layers(layers: list[tuple[str, Facts]], width: int) -> list[str]:
             f"{count(found['rows_with_fewer_neighbours'])}{_share(found)}",
             count(found["components"]),
             count(found["largest_component"]) if "largest_component" in found else _NONE,
-            *(f"{found[key]:.3f}" if key in found else _NONE for key in ("recall", "recall_asked")),
+            f"{found['recall']:.3f}" if "recall" in found else _NONE,
+            f"{found['recall_asked']:.3f}" if "recall_asked" in found else _NONE,
         ]
         for name, found in layers
     ]
