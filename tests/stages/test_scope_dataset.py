@@ -1,5 +1,6 @@
 """Whole runs whose graph is built over all images at once."""
 
+import io
 import json
 import shutil
 
@@ -19,6 +20,7 @@ from spectral_graph.graph.lists import ListFiles, Transposed
 from spectral_graph.graph.neighbours import find
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
+from spectral_graph.stages.graph_attributes import graph_facts
 
 LAYERS = ("blocks.2", "blocks.5")
 
@@ -223,3 +225,30 @@ def test_nan_features_are_refused_and_named(dataset_options, tmp_path):
     FeatureStore.open(out / "features.zarr")._group["layers/blocks.2/v"][3, 4, 5] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         run(dataset_options, out, until="graph")
+
+
+@pytest.mark.parametrize(
+    ("method", "reached", "noted"), [("cells", 0.5, True), ("faiss-ivf", 0.5, True), ("cells", 0.94, False)]
+)
+def test_a_recall_below_the_one_asked_for_is_noted(dataset_options, tmp_path, monkeypatch, method, reached, noted):
+    name = "search_cells" if method == "cells" else "search_faiss"
+    real = getattr(find, name)
+
+    def losing(*arguments):
+        lists, facts = real(*arguments)
+        return lists, facts | {"recall": reached, "recall_error": 0.02, "recall_queries": 128}
+
+    monkeypatch.setattr(find, name, losing)
+    out = tmp_path / "run"
+    config = make_config({**dataset_options, "neighbours": method})
+    for again in (False, True):  # the second command finds a graph that is built, without its facts
+        said = io.StringIO()
+        run_pipeline(config, out, until="graph", reporter=Reporter(said))
+        lines = [line for line in said.getvalue().splitlines() if "graph vv" in line and "recall" in line]
+        assert len(lines) == (len(LAYERS) if noted and not again else 0)
+        for layer, line in zip(LAYERS, lines, strict=False):
+            assert f"graph vv {layer}" in line and "0.5" in line and "0.95" in line
+    facts = graph_facts(GraphStore.open(out / "vv" / "graph.zarr"))
+    for found in (facts["all"], *facts["layers"].values()):
+        assert (found["recall"], found["recall_asked"], found["recall_error"]) == (reached, 0.95, 0.02)
+        assert found["recall_queries"] == 128
