@@ -34,13 +34,13 @@ CHUNK = 1 << 20
 _DAMAGE = (FileNotFoundError, NotADirectoryError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What reading a block of another form ends in."""
 _DTYPES = {
-    "rows": np.int64,
-    "indptr": np.int64,
-    "indices": np.int32,
-    "values": np.float32,
-    "degree": np.float32,
-    "columns": np.int64,
-    "in_degree": np.int32,
+    "rows": np.dtype(np.int64),
+    "indptr": np.dtype(np.int64),
+    "indices": np.dtype(np.int32),
+    "values": np.dtype(np.float32),
+    "degree": np.dtype(np.float32),
+    "columns": np.dtype(np.int64),
+    "in_degree": np.dtype(np.int32),
 }
 
 
