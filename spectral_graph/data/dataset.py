@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,16 +36,22 @@ class Dataset(ABC):
         split: e.g. ``train2017``; empty where the data set has none.
         classes: class names; index = class id in the label maps. Empty for unlabelled folders.
         records: the images in a fixed order (sorted by id).
+        root: its folder; None for data that come with the package, and where it is not known.
         notes: what a reader of the results must know about this data set, one sentence each.
+        left_out: what was found in its folder and is not used, one sentence each; said at the start.
         annotations: files besides the photos and label maps that the labels depend on.
+        turns: whether `is_turned` may be true for a photo.
     """
 
     name: str
     split: str
     classes: tuple[str, ...]
     records: Sequence[ImageRecord]
+    root: Path | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     annotations: tuple[Path, ...] = ()
+    turns: bool = False
 
     def read_image(self, record: ImageRecord) -> Image.Image:
         """Return the photo as an RGB image at its own resolution, in the orientation of its label map.
@@ -67,22 +72,6 @@ class Dataset(ABC):
         """Return the photo's licence and its source's address, where the data set names them for each photo."""
         return None
 
-    def fingerprint(self) -> str:
-        """Return a SHA-256 over ids and file sizes: it changes when the input of a run changes.
-
-        It looks at sizes, not at contents, so a file replaced by another of the same size goes unnoticed. The choice
-        among the class tables of a data set is no part of it: the features and graphs do not depend on it.
-        """
-        digest = hashlib.sha256()
-        for record in self.records:
-            digest.update(f"{record.id}\0{_size(record.image)}\0{_size(record.label)}\n".encode())
-        for path in self.annotations:
-            digest.update(f"{path.name}\0{_size(path)}\n".encode())
-        return digest.hexdigest()
-
-
-def _size(path: Path | None) -> int:
-    try:
-        return -1 if path is None else path.stat().st_size
-    except OSError:
-        return -1
+    def is_turned(self, record: ImageRecord) -> bool:
+        """Tell whether `read_image` turns this photo upright by its EXIF orientation."""
+        return False

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -15,49 +12,46 @@ from spectral_graph.data.dataset import Dataset, ImageRecord
 from spectral_graph.data.images import read_image
 from spectral_graph.data.label_map import read_index_map, translate
 from spectral_graph.data.labels import IGNORED, UNKNOWN
+from spectral_graph.data.walk import find_photos, photo_ids, walk
 from spectral_graph.errors import DataError, ImageError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 _IGNORED_VALUE = 255
 
 
 class ImageFolder(Dataset):
-    """The images of a folder and of the folders in it; hidden files and folders are left out.
+    """The images of a folder and of the folders in it; hidden files, and results of this program, are left out.
 
     Layout: any; or ``images/`` and ``labels/``, where ``labels/a/b.png`` is the label map of ``images/a/b.jpg``: its
     values are class numbers, 255 is ignored. ``classes.txt`` names the classes, one a line; without it their names are
     ``0`` to the largest number in the label maps. A photo without a label map is turned upright by its EXIF
     orientation; one with a label map stays as stored.
 
-    The id of an image is its path in the folder without the suffix, or with it where two images differ in it alone.
+    The id of an image is its path in the folder without the suffix, or with it where two images differ in it alone;
+    bytes that are not UTF-8 are written as ``\\xff``.
 
     Args:
         root: the folder.
 
     Raises:
-        DataError: classes.txt is damaged.
+        DataError: classes.txt is damaged, or the folder holds results of this program.
     """
 
     name = "folder"
     split = ""
+    turns = True
 
     def __init__(self, root: Path) -> None:
-        paired = (root / "images").is_dir() and (root / "labels").is_dir()
-        photos = root / "images" if paired else root
-        maps = (
-            {path.with_suffix(""): root / "labels" / path for path in _walk(root / "labels", (".png",))}
-            if paired
-            else {}
+        photos, found = find_photos(root)
+        labels = walk(root / "labels", (".png",)).files if photos != root else ()
+        maps = {path.with_suffix(""): root / "labels" / path for path in labels}
+        self.left_out = found.left_out(root)
+        self.records = sorted(
+            (
+                ImageRecord(identity, photos / path, maps.get(path.with_suffix("")))
+                for path, identity in zip(found.files, photo_ids(found.files), strict=True)
+            ),
+            key=lambda record: record.id,
         )
-        found = list(_walk(photos, SUFFIXES))
-        times = Counter(path.with_suffix("") for path in found)
-        records = []
-        for path in found:
-            stem = path.with_suffix("")
-            key = stem if times[stem] == 1 else path
-            records.append(ImageRecord(key.as_posix(), photos / path, maps.get(stem)))
-        self.records = sorted(records, key=lambda record: record.id)
         names = root / "classes.txt"
         self._names = _read_names(names) if names.is_file() else None
         self.annotations = (names,) if names.is_file() else ()
@@ -85,7 +79,11 @@ class ImageFolder(Dataset):
         Raises:
             ImageError: the file is missing or damaged; the message names it.
         """
-        return read_image(record.image, upright=record.label is None)
+        return read_image(record.image, upright=self.is_turned(record))
+
+    def is_turned(self, record: ImageRecord) -> bool:
+        """Tell whether the photo is turned upright by its EXIF orientation: it is where it has no label map."""
+        return record.label is None
 
     def read_label(self, record: ImageRecord) -> np.ndarray | None:
         """Return the label map (H, W) int16 at its own resolution, -1 where ignored; None where there is none.
@@ -99,21 +97,6 @@ class ImageFolder(Dataset):
         table[len(self.classes) :] = UNKNOWN
         table[_IGNORED_VALUE] = IGNORED
         return translate(read_index_map(record.label), table, record.label, "the classes of this folder")
-
-
-def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the paths, relative to `root`, of the visible files with one of `suffixes`; linked folders once each."""
-    seen: set[str] = set()
-    for folder, names, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            names.clear()
-            continue
-        seen.add(real)
-        names[:] = [name for name in names if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root)
 
 
 def _read_names(path: Path) -> tuple[str, ...]:

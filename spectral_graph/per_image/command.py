@@ -21,6 +21,7 @@ from spectral_graph.per_image.options import ImageConfig
 from spectral_graph.per_image.page import write_page
 from spectral_graph.per_image.store import Photo, Results
 from spectral_graph.progress import Reporter
+from spectral_graph.readable import readable
 from spectral_graph.run import RunDirectory
 
 Loaded = tuple[Photo, Image.Image]
@@ -58,12 +59,12 @@ def run_images(
     """
     reporter = reporter or Reporter()
     find_device(config.device)
-    photos = list_photos(places)
+    photos = list_photos(places, reporter.note)
     skipped: list[tuple[str, str]] = []
 
     def skip(name: str, error: Exception) -> None:
-        reporter.note(f"skipped {name}: {error}")
-        skipped.append((name, str(error)))
+        reporter.note(readable(f"skipped {name}: {error}"))
+        skipped.append((name, readable(str(error))))
 
     with RunDirectory(out):
         results = Results(out, config)
@@ -93,6 +94,7 @@ def _look(window: Sequence[tuple[str, Path]], results: Results, force: bool, ski
     for name, path in window:
         try:
             photo = Photo.of(name, path)
+            results.require_own(photo)
             if force or not results.is_done(photo):
                 missing.add(name)
             found.append(photo)

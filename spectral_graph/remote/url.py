@@ -15,9 +15,24 @@ def is_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
+def local_path(text: str) -> Path:
+    """Return a path as it is typed; ``~`` stands for the home folder also where no shell replaced it (``--out=~/x``).
+
+    Raises:
+        ValueError: the text is empty, which `Path` takes for the current folder.
+    """
+    if not text:
+        raise ValueError("the name is empty; name a file or folder")
+    return Path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises where a user is unknown
+
+
 def place(text: str) -> Path | str:
-    """Return a path, or a URL as it stands: `Path` would make one slash of two."""
-    return text.rstrip("/") if is_url(text) else Path(text)
+    """Return a path, or a URL as it stands: `Path` would make one slash of two.
+
+    Raises:
+        ValueError: the text is empty.
+    """
+    return text.rstrip("/") if is_url(text) else local_path(text)
 
 
 def work_folder(url: str) -> Path:
