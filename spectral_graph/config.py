@@ -9,10 +9,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
 
 from spectral_graph.allowed import checked
 from spectral_graph.errors import ConfigError
+from spectral_graph.readable import stored_path
 from spectral_graph.remote.url import is_url, local_path
 
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "report")
@@ -200,6 +201,10 @@ class RunConfig(BaseModel):
         if isinstance(value, str) and is_url(value):
             raise ValueError("this is a URL, and only runs are kept behind URLs; copy it to a local disk and name that")
         return local_path(value) if isinstance(value, str) else value
+
+    @field_serializer("root", "weights", "warm_start", when_used="json-unless-none")
+    def _stored(self, value: Path) -> str:
+        return stored_path(value)
 
     @field_validator("model")
     @classmethod

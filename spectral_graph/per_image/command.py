@@ -13,6 +13,7 @@ from PIL import Image
 from spectral_graph.data.images import read_image
 from spectral_graph.data.preprocess import Preprocess
 from spectral_graph.errors import DataError, FeatureError, ImageError
+from spectral_graph.features.catalogue import model_folder
 from spectral_graph.features.device import describe_device, find_device
 from spectral_graph.per_image.analysis import analyse
 from spectral_graph.per_image.forward import PhotoSolver
@@ -58,6 +59,7 @@ def run_images(
         SpectralGraphError: a photo's path, the model or an option cannot be used.
     """
     reporter = reporter or Reporter()
+    config = _in_place(config)
     find_device(config.device)
     photos = list_photos(places, reporter.note)
     skipped: list[tuple[str, str]] = []
@@ -86,6 +88,13 @@ def run_images(
     if len(skipped) == len(photos):
         raise DataError(f"none of the {len(photos)} photos could be used; the first: {skipped[0][1]}")
     return page
+
+
+def _in_place(config: ImageConfig) -> ImageConfig:
+    """Return the options with absolute paths, so that the same call from another folder has the same options."""
+    folder = model_folder(config.model)
+    found: dict[str, Any] = {} if folder is None else {"model": str(folder.absolute())}
+    return config.model_copy(update=found if config.weights is None else found | {"weights": config.weights.absolute()})
 
 
 def _look(window: Sequence[tuple[str, Path]], results: Results, force: bool, skip: Any) -> tuple[list[Photo], set[str]]:

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from spectral_graph.allowed import checked
 from spectral_graph.config import Device
 from spectral_graph.errors import ConfigError
+from spectral_graph.readable import stored_path
 from spectral_graph.remote.url import local_path
 
 
@@ -69,6 +70,10 @@ class ImageConfig(BaseModel):
     @classmethod
     def _local(cls, value: Any) -> Any:
         return local_path(value) if isinstance(value, str) else value
+
+    @field_serializer("weights", when_used="json-unless-none")
+    def _stored(self, value: Path) -> str:
+        return stored_path(value)
 
     @field_validator("model")
     @classmethod

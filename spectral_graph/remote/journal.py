@@ -54,7 +54,7 @@ class Journal:
             return
         self.state = about["state"]
         if (run / LINES).exists():
-            for line in (run / LINES).read_text().splitlines():
+            for line in (run / LINES).read_text(encoding="utf-8").splitlines():
                 try:
                     path, size, time, sha256 = json.loads(line)
                     self._known[path] = (size, time, sha256)
@@ -78,7 +78,7 @@ class Journal:
             self._known[path] = known
             if not (self.run / STATE).exists():
                 self.agree(self.state)
-            with (self.run / LINES).open("a") as file:
+            with (self.run / LINES).open("a", encoding="utf-8") as file:
                 # The newline comes first: it ends a line that was cut short.
                 file.write("\n" + json.dumps([path, *known]))
 

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from spectral_graph.readable import restored_path
+
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 
 
@@ -23,7 +25,7 @@ def local_path(text: str) -> Path:
     """
     if not text:
         raise ValueError("the name is empty; name a file or folder")
-    return Path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises where a user is unknown
+    return restored_path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises where a user is unknown
 
 
 def place(text: str) -> Path | str:
