@@ -213,7 +213,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         "A run that was stopped goes on when the same command is given again.",
     )
     build.add_argument(
-        "--out", type=place, default=None, help="run directory, or a URL (runs/DATASET-SPLIT-MODEL by default)"
+        "--out", type=_place, default=None, help="run directory, or a URL (runs/DATASET-SPLIT-MODEL by default)"
     )
     _add_options(build)
     for stage in STAGES:
@@ -222,7 +222,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
             help=f"run the stages up to {stage}; options not given are those of the run",
             description=f"Run the stages up to {stage}. Options not given are those of the run, if there is one.",
         )
-        part.add_argument("out", type=place, metavar="RUN", help="run directory, or a URL")
+        part.add_argument("out", type=_place, metavar="RUN", help="run directory, or a URL")
         _add_options(part)
     image = commands.add_parser(
         "image",
@@ -230,7 +230,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         description="Analyse photos one by one: every head of every attention layer is a graph. Writes one folder a "
         "photo and a page. Photos that are done are kept when the same command is given again.",
     )
-    image.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="photo, or folder of photos")
+    image.add_argument("photos", type=_local, nargs="+", metavar="PHOTO", help="photo, or folder of photos")
     image.add_argument("--out", type=_local, default=Path("runs/image"), help="folder of results (runs/image)")
     image.add_argument("--force", action="store_true", help="compute photos anew that are done")
     image.add_argument("--quiet", action="store_true", help="print errors only")
@@ -243,7 +243,7 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         epilog=INFO_KEYS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    told.add_argument("run", type=place, nargs="?", metavar="RUN", help="run directory, or a URL")
+    told.add_argument("run", type=_place, nargs="?", metavar="RUN", help="run directory, or a URL")
     told.add_argument("--backends", action="store_true", help="operators, instruction set, threads, GPU, backends")
     told.add_argument("--quiet", action="store_true", help="beside the result, print errors only")
     listed = commands.add_parser(
@@ -292,7 +292,14 @@ def _add_option(target: argparse._ActionsContainer, name: str, field: FieldInfo)
 def _local(text: str) -> Path:
     if is_url(text):
         raise argparse.ArgumentTypeError(f"{text} is a URL; name a local folder")
-    return Path(text)
+    return Path(_place(text))
+
+
+def _place(text: str) -> Path | str:
+    try:
+        return place(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _shown(default: Any) -> str:

@@ -9,18 +9,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
 
 from spectral_graph.allowed import checked
 from spectral_graph.errors import ConfigError
 from spectral_graph.ignored_values import parse_ignore
-from spectral_graph.remote.url import is_url
+from spectral_graph.readable import stored_path
+from spectral_graph.remote.url import is_url, local_path
 
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "report")
 KINDS = ("vv", "qk", "kk")
 
-PLACE = frozenset({"device"})
-"""Options that say only where something is computed: what was begun may go on with other values."""
+PLACE = frozenset({"device", "root"})
+"""Options that say only where something is computed or lies: what was begun may go on with other values."""
 
 Kind = Literal["vv", "qk", "kk"]
 
@@ -216,11 +217,18 @@ class RunConfig(BaseModel):
     @field_validator("root", "weights", "warm_start", mode="before")
     @classmethod
     def _local(cls, value: Any) -> Any:
-        if value == "":
-            raise ValueError("the name is empty; name a folder or file, or leave the option out")
         if isinstance(value, str) and is_url(value):
             raise ValueError("this is a URL, and only runs are kept behind URLs; copy it to a local disk and name that")
-        return value
+        return local_path(value) if isinstance(value, str) else value
+
+    @field_serializer("root", "weights", "warm_start", when_used="json-unless-none")
+    def _stored(self, value: Path) -> str:
+        return stored_path(value)
+
+    @field_validator("model")
+    @classmethod
+    def _folder_of_model(cls, value: str) -> str:
+        return str(local_path(value)) if value.startswith("~") else value
 
     @field_validator("kinds", "kmeans_seeds")
     @classmethod

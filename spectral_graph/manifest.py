@@ -1,4 +1,4 @@
-"""run.json: options, preset, versions, fingerprint of the input, and the state and cost of every stage."""
+"""run.json: options, preset, versions, fingerprints of the input, and the state and cost of every stage."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class _Manifest(TypedDict):
     config: _Options
     given: dict[str, Any]
     fingerprint: str
+    labels_fingerprint: NotRequired[str]
+    weights_fingerprint: NotRequired[str]
     created: str
     command: NotRequired[str]
     stages: dict[str, _Stage]

@@ -31,7 +31,7 @@ def reset_peak() -> None:
     if trim is not None:
         trim(0)
     try:
-        _CLEAR.write_text("5")  # proc(5): resets the peak resident set size
+        _CLEAR.write_text("5", encoding="utf-8")  # proc(5): resets the peak resident set size
     except OSError:
         return
 
@@ -39,7 +39,7 @@ def reset_peak() -> None:
 def peak_bytes() -> int:
     """Return the largest resident set size in bytes since `reset_peak`, memory-mapped files included; 0 if unknown."""
     try:
-        for line in _STATUS.read_text().splitlines():
+        for line in _STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -51,7 +51,9 @@ def limit_bytes() -> int:
     """Return the memory of the machine, or what the control groups of this process allow, if that is less."""
     limits = [_machine_bytes()]
     try:
-        groups = [line.split(":", 2) for line in _GROUPS.read_text().splitlines()]
+        groups = [
+            line.split(":", 2) for line in _GROUPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        ]
     except OSError:
         groups = []
     for _, controllers, path in groups:
@@ -68,7 +70,7 @@ def limit_bytes() -> int:
 def left_bytes() -> int:
     """Return what of `limit_bytes` this process does not take itself; pages of files do not count, at least 0."""
     try:
-        _, resident, shared, *_ = map(int, _STATM.read_text().split())
+        _, resident, shared, *_ = map(int, _STATM.read_text(encoding="utf-8").split())
     except OSError:
         return limit_bytes()
     return max(0, limit_bytes() - (resident - shared) * mmap.PAGESIZE)
@@ -85,6 +87,6 @@ def _machine_bytes() -> int:
 def _number(file: Path) -> list[int]:
     """Return the number in a file; none where there is no such file, or the word "max"."""
     try:
-        return [int(file.read_text())]
+        return [int(file.read_text(encoding="utf-8"))]
     except (OSError, ValueError):
         return []

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from spectral_graph.config import STAGES, RunConfig
-from spectral_graph.data import open_dataset
+from spectral_graph.data import Dataset, open_dataset
+from spectral_graph.data.inputs import TABLE, Digests, labels_fingerprint, photos_fingerprint, weights_fingerprint
 from spectral_graph.distributed.join import join_world, process_of_machine
 from spectral_graph.distributed.world import World
-from spectral_graph.errors import ConfigError
+from spectral_graph.errors import ConfigError, MissingDataError
 from spectral_graph.files import disk_full_in_words
 from spectral_graph.manifest import read_manifest
 from spectral_graph.progress import Reporter
+from spectral_graph.readable import readable
 from spectral_graph.run import RunDirectory
 from spectral_graph.stages.context import Context
 from spectral_graph.stages.label_checks import check_labels
@@ -49,6 +51,41 @@ def _check_device(config: RunConfig, out: Path, force: str | None) -> None:
     from spectral_graph.features.device import find_device
 
     find_device(config.device, process_of_machine())
+
+
+def _require_data(config: RunConfig, out: Path) -> None:
+    """Say that the data of a run are gone before the data set does, which knows nothing of the run."""
+    if config.root is not None and not config.root.is_dir() and (out / "run.json").exists():
+        raise MissingDataError(
+            f"--root {config.root} is not a folder: the data set that {out} was made from lies there no more; name its "
+            "new place with --root"
+        )
+
+
+def _in_place(config: RunConfig, root: Path | None) -> RunConfig:
+    """Return the options with absolute paths, so that the run can go on from another folder.
+
+    Args:
+        config: the options.
+        root: the folder of the data set, also where the variable names it.
+    """
+    from spectral_graph.features.catalogue import model_folder
+
+    places = {"root": root, "weights": config.weights, "warm_start": config.warm_start}
+    found: dict[str, Any] = {name: place.absolute() for name, place in places.items() if place is not None}
+    folder = model_folder(config.model)
+    return config.model_copy(update=found if folder is None else {**found, "model": str(folder.absolute())})
+
+
+def _fingerprints(config: RunConfig, dataset: Dataset, digests: Digests, reporter: Reporter) -> dict[str, str]:
+    """Return the fingerprints of the input, as `RunDirectory.open` takes them."""
+    from spectral_graph.features.catalogue import model_folder
+
+    return {
+        "fingerprint": photos_fingerprint(dataset, digests, reporter),
+        "labels": labels_fingerprint(dataset, digests, reporter),
+        "weights": weights_fingerprint(config.weights or model_folder(config.model), digests, reporter),
+    }
 
 
 def run_pipeline(
@@ -106,15 +143,24 @@ def _run_stages(
     publish: Callable[[], None] | None,
     world: World,
 ) -> None:
+    _require_data(config, out)
     dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels, config.ignore)
-    for note in (*dataset.notes, *check_labels(config, dataset)):
+    config = _in_place(config, dataset.root)
+    for note in (*dataset.notes, *dataset.left_out, *check_labels(config, dataset)):
         reporter.note(note)
     _check_device(config, out, force)
     with RunDirectory(out, world) as run:
-        run.open(config, preset, dataset.fingerprint() if world.leads else "", force)
+        digests = Digests(out / TABLE)
+        inputs = _fingerprints(config, dataset, digests, reporter) if world.leads else {"fingerprint": ""}
+        run.open(config, preset, force=force, **inputs)
+        if world.leads:
+            digests.save()
         if command:
-            run.manifest["command"] = command
-        run.manifest["given"] = config.model_dump(mode="json") if given is None else dict(given)
+            run.manifest["command"] = readable(command)
+        options = config.model_dump(mode="json")
+        chosen = options if given is None else {name: options[name] for name in given if name in options}
+        # Without it a later call would look for the data where the variable points by then.
+        run.manifest["given"] = {**chosen, "root": options["root"]} if config.root is not None else chosen
         run.save()
         missing = config.warm_start is not None and not config.warm_start.is_dir()
         if missing and not run.complete("solve") and until not in ("extract", "graph"):

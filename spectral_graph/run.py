@@ -1,6 +1,6 @@
 """The run directory: which options made it, which stages are finished, what each cost.
 
-    RUN/run.json   options, preset, versions, fingerprint of the input, state of every stage
+    RUN/run.json   options, preset, versions, fingerprints of the input, state of every stage
     RUN/.lock      held by the process that works on the run
 
 A stage is entered with `RunDirectory.stage`; it becomes "complete" only when its work returned without an error.
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from spectral_graph import __version__
-from spectral_graph.allowed import flag
-from spectral_graph.config import KINDS, PLACE, STAGES, RunConfig, stage_of
+from spectral_graph.changes import refuse_changes, weights_option
+from spectral_graph.config import KINDS, STAGES, RunConfig
 from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import ConfigError, DiskFullError, RunBusyError, StaleRunError
 from spectral_graph.file_lock import lock_file
@@ -89,14 +89,25 @@ class RunDirectory:
             os.close(self._lock)
             self._lock = None
 
-    def open(self, config: RunConfig, preset: str, fingerprint: str, force: str | None = None) -> None:
+    def open(
+        self,
+        config: RunConfig,
+        preset: str,
+        fingerprint: str,
+        force: str | None = None,
+        *,
+        labels: str = "",
+        weights: str = "",
+    ) -> None:
         """Take up the run that lies here, or start a new one; all processes that work on it must call.
 
         Args:
             config: the options of this call.
             preset: the name of the preset that they started from.
-            fingerprint: of the input images.
+            fingerprint: of the photos.
             force: recompute from this stage on; options of these stages may have changed.
+            labels: fingerprint of the labels.
+            weights: fingerprint of local weights; empty where there are none, or none any more.
 
         Raises:
             StaleRunError: the run was made with other options or other input; the message says which.
@@ -104,7 +115,8 @@ class RunDirectory:
         """
         self._require_shared()
         if self._world.leads:
-            self._take_up(config, preset, fingerprint, force)
+            inputs = {"fingerprint": fingerprint, "labels_fingerprint": labels, "weights_fingerprint": weights}
+            self._take_up(config, preset, inputs, force)
         self._world.barrier()
         if not self._world.leads:
             self.manifest = read_manifest(self.path)
@@ -127,7 +139,7 @@ class RunDirectory:
                 "machines mount under the same path, with --out, or with --work where --out is a URL"
             )
 
-    def _take_up(self, config: RunConfig, preset: str, fingerprint: str, force: str | None) -> None:
+    def _take_up(self, config: RunConfig, preset: str, inputs: dict[str, str], force: str | None) -> None:
         if not (self.path / "run.json").exists():
             if found := strangers(self.path):
                 raise StaleRunError(
@@ -138,41 +150,18 @@ class RunDirectory:
             self.manifest = read_manifest(self.path)
             if FORGETTING in self.manifest:
                 self.forget(self.manifest[FORGETTING])
-            self._refuse_changes(config, fingerprint, force)
+            if begun := [name for name in STAGES if self._has_begun(name)]:
+                refuse_changes(self.manifest, config, inputs, begun[-1], force, self.path)
             if force is not None:
                 self.forget(force)
-        self.manifest.update(
-            version=__version__,
-            versions=versions(),
-            preset=preset,
-            config=config.model_dump(mode="json"),
-            fingerprint=fingerprint,
-        )
+        options, named = config.model_dump(mode="json"), weights_option(config)
+        if not inputs["weights_fingerprint"] and self.manifest.get("config", {}).get(named) == options[named]:
+            # A file that is gone, which a finished extraction does not mind.
+            inputs["weights_fingerprint"] = self.manifest.get("weights_fingerprint", "")
+        self.manifest.update(version=__version__, versions=versions(), preset=preset, config=options, **inputs)
         self.manifest.setdefault("given", self.manifest["config"])  # until the caller notes what was given
         self.manifest.setdefault("created", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         self.save()
-
-    def _refuse_changes(self, config: RunConfig, fingerprint: str, force: str | None) -> None:
-        begun = [name for name in STAGES if self._has_begun(name)]
-        if not begun:
-            return
-        redone = STAGES.index(force) if force is not None else len(STAGES)
-        last = STAGES.index(begun[-1])
-        old, new = self.manifest["config"], config.model_dump(mode="json")
-        for name, value in new.items():
-            stage = stage_of(name)
-            if name in PLACE:
-                continue
-            if old.get(name) != value and STAGES.index(stage) <= last and STAGES.index(stage) < redone:
-                raise StaleRunError(
-                    f"{flag(name)} is {_show(value)}, but {self.path} was made with {_show(old.get(name))}; "
-                    f"recompute with --force {stage}, or name another folder with --out"
-                )
-        if self.manifest["fingerprint"] != fingerprint and redone > 0:
-            raise StaleRunError(
-                f"the images of this data set are not those that {self.path} was made from; "
-                "recompute with --force extract, or name another folder with --out"
-            )
 
     def _has_begun(self, stage: str) -> bool:
         """Tell whether options count: an option that ended a stage before it wrote anything may be mended."""
@@ -251,9 +240,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "unset" if value is None else str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,32 +36,24 @@ class Dataset(ABC):
         split: e.g. ``train2017``; empty where the data set has none.
         classes: class names; index = class id in the label maps. Empty for unlabelled folders.
         records: the images in a fixed order (sorted by id).
+        root: its folder; None for data that come with the package, and where it is not known.
         notes: what a reader of the results must know about this data set, one sentence each.
+        left_out: what was found in its folder and is not used, one sentence each; said at the start.
         annotations: files besides the photos and label maps that the labels depend on.
         unreadable_labels: (id, reason) of the label maps that `inspect_labels` found to be unusable.
+        turns: whether `is_turned` may be true for a photo.
     """
 
     name: str
     split: str
     classes: tuple[str, ...]
     records: Sequence[ImageRecord]
+    root: Path | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     annotations: tuple[Path, ...] = ()
     unreadable_labels: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def photo_files(self) -> list[Path]:
-        """The photos, in the order of the records: what the features depend on."""
-        return [record.image for record in self.records]
-
-    @property
-    def label_files(self) -> list[Path]:
-        """The label maps, in the order of the records, and the annotation files: what classes and scores depend on."""
-        return [*(record.label for record in self.records if record.label is not None), *self.annotations]
-
-    def stays_as_stored(self, record: ImageRecord) -> bool:
-        """Tell whether the photo is not turned upright by its EXIF orientation, as its label map is not."""
-        return True
+    turns: bool = False
 
     def inspect_labels(self) -> None:
         """Note, before any long work, which photos and label maps are missing.
@@ -70,7 +61,7 @@ class Dataset(ABC):
         Raises:
             DataError: the label maps cannot be used; see the data sets.
         """
-        if self.classes and any(record.label is None or _size(record.image) < 0 for record in self.records):
+        if self.classes and any(record.label is None or _is_missing(record.image) for record in self.records):
             self.notes = (*self.notes, counted(self))
 
     def read_image(self, record: ImageRecord) -> Image.Image:
@@ -92,18 +83,9 @@ class Dataset(ABC):
         """Return the photo's licence and its source's address, where the data set names them for each photo."""
         return None
 
-    def fingerprint(self) -> str:
-        """Return a SHA-256 over ids and file sizes: it changes when the input of a run changes.
-
-        It looks at sizes, not at contents, so a file replaced by another of the same size goes unnoticed. The choice
-        among the class tables of a data set is no part of it: the features and graphs do not depend on it.
-        """
-        digest = hashlib.sha256()
-        for record in self.records:
-            digest.update(f"{record.id}\0{_size(record.image)}\0{_size(record.label)}\n".encode())
-        for path in self.annotations:
-            digest.update(f"{path.name}\0{_size(path)}\n".encode())
-        return digest.hexdigest()
+    def is_turned(self, record: ImageRecord) -> bool:
+        """Tell whether `read_image` turns this photo upright by its EXIF orientation."""
+        return False
 
 
 def counted(dataset: Dataset) -> str:
@@ -111,12 +93,13 @@ def counted(dataset: Dataset) -> str:
     labelled = sum(record.label is not None for record in dataset.records)
     photos = len(dataset.records)
     text = f"{dataset.name}: {photos} photos, {labelled} with label maps, {photos - labelled} without"
-    missing = [record.image for record in dataset.records if _size(record.image) < 0]
+    missing = [record.image for record in dataset.records if _is_missing(record.image)]
     return f"{text}; {len(missing)} photos are missing (the first: {missing[0]})" if missing else text
 
 
-def _size(path: Path | None) -> int:
+def _is_missing(path: Path) -> bool:
     try:
-        return -1 if path is None else path.stat().st_size
+        path.stat()
     except OSError:
-        return -1
+        return True
+    return False

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -17,46 +14,47 @@ from spectral_graph.data.folder_labels import pair, refuse_label_maps_among
 from spectral_graph.data.images import read_image
 from spectral_graph.data.label_map import read_index_map
 from spectral_graph.data.label_values import UNLABELLED, FoundValues, ValueClasses, decide_classes, find_values
+from spectral_graph.data.walk import find_photos, photo_ids, walk
 from spectral_graph.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class ImageFolder(Dataset):
-    """The images of a folder and of the folders in it; hidden files and folders are left out.
+    """The images of a folder and of the folders in it; hidden files, and results of this program, are left out.
 
     Layout: any; or ``images/`` and ``labels/``, where ``labels/a/b.png`` (or .tif, .bmp, or ``labels/a/b.jpg.png``) is
     the label map of ``images/a/b.jpg``: its values are class numbers. Each value that occurs is a class, named by its
     number; or ``classes.txt`` names them, one a line, from value 0 on. A photo without a label map is turned upright
     by its EXIF orientation; one with a label map stays as stored.
 
-    The id of an image is its path in the folder without the suffix, or with it where two images differ in it alone.
+    The id of an image is its path in the folder without the suffix, or with it where two images differ in it alone;
+    bytes that are not UTF-8 are written as ``\\xff``.
 
     Args:
         root: the folder.
         ignore: label values that count as unlabelled, see `decide_classes`.
 
     Raises:
-        DataError: classes.txt is damaged.
+        DataError: classes.txt is damaged, or the folder holds results of this program.
     """
 
     name = "folder"
     split = ""
+    turns = True
 
     def __init__(self, root: Path, ignore: tuple[int, ...] | None = None) -> None:
-        paired = (root / "images").is_dir() and (root / "labels").is_dir()
-        photos = root / "images" if paired else root
-        found = sorted(_walk(photos, SUFFIXES))
-        self._root, self._ignore, self._photos = root, ignore, found
-        self._pairing = pair(found, _walk(root / "labels", ("",)), root / "labels") if paired else None
+        photos, found = find_photos(root)
+        files, labels = sorted(found.files), root / "labels"
+        self.left_out = found.left_out(root)
+        self._folder, self._ignore, self._photos = photos, ignore, files
+        self._pairing = pair(files, walk(labels, ("",)).files, labels) if photos != root else None
         maps = {} if self._pairing is None else self._pairing.label_of
-        times = Counter(path.with_suffix("") for path in found)
-        records = []
-        for path in found:
-            key = path.with_suffix("") if times[path.with_suffix("")] == 1 else path
-            label = root / "labels" / maps[path] if path in maps else None
-            records.append(ImageRecord(key.as_posix(), photos / path, label))
-        self.records = sorted(records, key=lambda record: record.id)
+        self.records = sorted(
+            (
+                ImageRecord(identity, photos / path, labels / maps[path] if path in maps else None)
+                for path, identity in zip(files, photo_ids(files), strict=True)
+            ),
+            key=lambda record: record.id,
+        )
         names = root / "classes.txt"
         self._names = read_class_names(names) if names.exists() else None
         self.annotations = (names,) if names.exists() else ()
@@ -84,7 +82,7 @@ class ImageFolder(Dataset):
             DataError: no file in labels/ is of a photo, none of the label maps can be used, all of their pixels count
                 as unlabelled, or label maps would be taken for photos.
         """
-        refuse_label_maps_among(self._photos, self._root if self._pairing is None else self._root / "images")
+        refuse_label_maps_among(self._photos, self._folder)
         if self._pairing is None:
             return
         self._pairing.check(self._photos)
@@ -96,7 +94,7 @@ class ImageFolder(Dataset):
         if len(self.unreadable_labels) == len(labelled):
             raise DataError(
                 f"{self._pairing.folder}: none of the {len(labelled)} label maps can be used (the first: "
-                f"{self.unreadable_labels[0][1]}); correct them, or name {self._root / 'images'} with --root to work "
+                f"{self.unreadable_labels[0][1]}); correct them, or name {self._folder} with --root to work "
                 "without labels"
             )
         if not self.classes or set(self._found.values) <= self._values.void:
@@ -117,11 +115,11 @@ class ImageFolder(Dataset):
         Raises:
             ImageError: the file is missing or damaged; the message names it.
         """
-        return read_image(record.image, upright=not self.stays_as_stored(record))
+        return read_image(record.image, upright=self.is_turned(record))
 
-    def stays_as_stored(self, record: ImageRecord) -> bool:
-        """Tell whether the photo has a label map, so that it is not turned upright by its EXIF orientation."""
-        return record.label is not None
+    def is_turned(self, record: ImageRecord) -> bool:
+        """Tell whether the photo is turned upright by its EXIF orientation: it is where it has no label map."""
+        return record.label is None
 
     def read_label(self, record: ImageRecord) -> np.ndarray | None:
         """Return the label map (H, W) int16 at its own resolution, -1 where ignored; None where there is none.
@@ -132,18 +130,3 @@ class ImageFolder(Dataset):
         if record.label is None:
             return None
         return self._values.translate(read_index_map(record.label), record.label)
-
-
-def _walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the paths, relative to `root`, of the visible files with one of `suffixes`; linked folders once each."""
-    seen: set[str] = set()
-    for folder, names, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            names.clear()
-            continue
-        seen.add(real)
-        names[:] = [name for name in names if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root)

@@ -11,10 +11,11 @@ from spectral_graph.data.cityscapes import Cityscapes
 from spectral_graph.data.coco import CocoPanoptic
 from spectral_graph.data.cocostuff import CocoStuff
 from spectral_graph.data.dataset import Dataset
-from spectral_graph.data.folder import SUFFIXES, ImageFolder
+from spectral_graph.data.folder import ImageFolder
 from spectral_graph.data.labels import LabelSet
 from spectral_graph.data.sample import Sample
 from spectral_graph.data.voc import Voc
+from spectral_graph.data.walk import SUFFIXES
 from spectral_graph.errors import ConfigError, DataError, MissingDataError
 from spectral_graph.ignored_values import parse_ignore
 
@@ -69,6 +70,7 @@ def open_dataset(
         has = "the built-in sample" if folder is None else name
         raise ConfigError(f"{has} has one set of classes; fine labels exist for coco and cocostuff read with --root")
     dataset = _open(name, folder, split, labels, _ignored(name, ignore))
+    dataset.root = folder
     if not dataset.records:
         raise DataError(_empty(dataset, folder))
     if folder is None and split is None:
@@ -129,5 +131,6 @@ def _open(
 def _empty(dataset: Dataset, folder: Path | None) -> str:
     where = f" (split {dataset.split})" if dataset.split else ""
     if dataset.name == "folder":
-        return f"{folder}: no image in this folder or below (looked for {' '.join(SUFFIXES)}); check --root"
+        left_out = "".join(f"; {sentence}" for sentence in dataset.left_out)
+        return f"{folder}: no image in this folder or below (looked for {' '.join(SUFFIXES)}){left_out}; check --root"
     return f"{folder}: the data set {dataset.name}{where} has no image; check --root and --split"

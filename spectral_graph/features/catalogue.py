@@ -140,13 +140,19 @@ def resolve(name: str) -> tuple[str, str]:
                 f"give a local file with --model {alias} --weights FILE"
             )
         return entry.library, f"{entry.place}{at}{revision}"
-    library, colon, place = name.partition(":")
-    if colon and library in LIBRARIES:
-        return library, place
-    folder = Path(name)
-    if name and folder.is_dir():
+    folder = model_folder(name)
+    if folder is not None:
         return library_of(folder, name), str(folder)
-    return "timm", name
+    library, colon, place = name.partition(":")
+    return (library, place) if colon and library in LIBRARIES else ("timm", name)
+
+
+def model_folder(name: str) -> Path | None:
+    """Return the local folder that the name of a model means; None where it means something else."""
+    library, colon, _ = name.partition(":")
+    if not name or name.partition("@")[0] in CATALOGUE or (colon and library in LIBRARIES):
+        return None
+    return Path(name) if Path(name).is_dir() else None
 
 
 def library_of(folder: Path, name: str) -> str:

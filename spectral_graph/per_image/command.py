@@ -13,6 +13,7 @@ from PIL import Image
 from spectral_graph.data.images import read_image
 from spectral_graph.data.preprocess import Preprocess
 from spectral_graph.errors import DataError, FeatureError, ImageError
+from spectral_graph.features.catalogue import model_folder
 from spectral_graph.features.device import describe_device, find_device
 from spectral_graph.per_image.analysis import analyse
 from spectral_graph.per_image.forward import PhotoSolver
@@ -21,6 +22,7 @@ from spectral_graph.per_image.options import ImageConfig
 from spectral_graph.per_image.page import write_page
 from spectral_graph.per_image.store import Photo, Results
 from spectral_graph.progress import Reporter
+from spectral_graph.readable import readable
 from spectral_graph.run import RunDirectory
 
 Loaded = tuple[Photo, Image.Image]
@@ -57,13 +59,14 @@ def run_images(
         SpectralGraphError: a photo's path, the model or an option cannot be used.
     """
     reporter = reporter or Reporter()
+    config = _in_place(config)
     find_device(config.device)
-    photos = list_photos(places)
+    photos = list_photos(places, reporter.note)
     skipped: list[tuple[str, str]] = []
 
     def skip(name: str, error: Exception) -> None:
-        reporter.note(f"skipped {name}: {error}")
-        skipped.append((name, str(error)))
+        reporter.note(readable(f"skipped {name}: {error}"))
+        skipped.append((name, readable(str(error))))
 
     with RunDirectory(out):
         results = Results(out, config)
@@ -87,12 +90,20 @@ def run_images(
     return page
 
 
+def _in_place(config: ImageConfig) -> ImageConfig:
+    """Return the options with absolute paths, so that the same call from another folder has the same options."""
+    folder = model_folder(config.model)
+    found: dict[str, Any] = {} if folder is None else {"model": str(folder.absolute())}
+    return config.model_copy(update=found if config.weights is None else found | {"weights": config.weights.absolute()})
+
+
 def _look(window: Sequence[tuple[str, Path]], results: Results, force: bool, skip: Any) -> tuple[list[Photo], set[str]]:
     """Return the photos of a window whose files are there, and the names of those without a result."""
     found, missing = [], set()
     for name, path in window:
         try:
             photo = Photo.of(name, path)
+            results.require_own(photo)
             if force or not results.is_done(photo):
                 missing.add(name)
             found.append(photo)

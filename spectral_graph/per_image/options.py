@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from spectral_graph.allowed import checked
 from spectral_graph.config import Device
 from spectral_graph.errors import ConfigError
+from spectral_graph.readable import stored_path
+from spectral_graph.remote.url import local_path
 
 
 class ImageConfig(BaseModel):
@@ -63,6 +65,20 @@ class ImageConfig(BaseModel):
     mask_iou: float = Field(0.7, description="two masks that overlap by more than this IoU are one", gt=0, le=1)
     mask_area: str = Field("0.01-0.9", description="smallest and largest mask, as shares of the photo")
     max_masks: int = Field(12, description="masks kept at most", ge=0)
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _local(cls, value: Any) -> Any:
+        return local_path(value) if isinstance(value, str) else value
+
+    @field_serializer("weights", when_used="json-unless-none")
+    def _stored(self, value: Path) -> str:
+        return stored_path(value)
+
+    @field_validator("model")
+    @classmethod
+    def _folder_of_model(cls, value: str) -> str:
+        return str(local_path(value)) if value.startswith("~") else value
 
     @field_validator("clusters")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spectral_graph.files import write_atomically
-from spectral_graph.per_image.store import Results
+from spectral_graph.per_image.store import PAGE, Results
 from spectral_graph.report.gallery import Group, Picture, Row
 from spectral_graph.report.html import render_html
 from spectral_graph.report.run_tables import option_tables, skipped_table, version_table
@@ -45,8 +45,8 @@ def write_page(results: Results, skipped: Sequence[tuple[str, str]], command: st
         command=command,
         model=results.options["model"],
     )
-    write_atomically(results.path / "index.html", html)
-    return results.path / "index.html"
+    write_atomically(results.path / PAGE, html)
+    return results.path / PAGE
 
 
 def _row(number: int, record: dict[str, Any]) -> Row:

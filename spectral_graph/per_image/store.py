@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,18 +20,23 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from spectral_graph.config import PLACE
+from spectral_graph.data.images import decoding
 from spectral_graph.errors import FormatError, ImageError, StaleRunError
 from spectral_graph.files import disk_full_in_words, read_json, remove, write_json
 from spectral_graph.per_image import pictures
 from spectral_graph.per_image.analysis import Analysis
 from spectral_graph.per_image.options import ImageConfig
+from spectral_graph.readable import readable
 from spectral_graph.run import strangers, versions
 from spectral_graph.segment import upsample_labels
 from spectral_graph.validation import validated
 
 FORMAT = 1
 _Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+ABOUT, PAGE = "image.json", "index.html"
 RECORD = "result.json"
+FILES = frozenset({RECORD, "result.npz", "labels.png", "regions.png", "eigenvectors.png", "masks.png"})
+"""What the folder of a photo holds."""
 _CURE = "compute its photos anew with --force, or name another folder with --out"
 
 
@@ -84,10 +90,8 @@ class Photo:
         Raises:
             ImageError: the file cannot be read.
         """
-        try:
-            return cls(name, path, hashlib.sha256(path.read_bytes()).hexdigest())
-        except OSError as error:
-            raise ImageError(f"{path}: the file cannot be read ({error.strerror})") from error
+        with decoding(path), path.open("rb") as file:
+            return cls(name, path, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 class Results:
@@ -108,7 +112,7 @@ class Results:
         Raises:
             StaleRunError: it was made with other options, or holds something else.
         """
-        about = self.path / "image.json"
+        about = self.path / ABOUT
         if not about.exists():
             if found := strangers(self.path):
                 raise StaleRunError(
@@ -127,7 +131,7 @@ class Results:
     def note(self, skipped: list[tuple[str, str]]) -> None:
         """Write image.json: options, versions, and (photo, reason) of those that could not be used."""
         write_json(
-            self.path / "image.json",
+            self.path / ABOUT,
             {"format": FORMAT, "options": self.options, "versions": versions(), "skipped": skipped},
         )
 
@@ -142,12 +146,29 @@ class Results:
             return False
         if record["sha256"] == photo.sha256:
             return bool(record["options"] == self.options)
-        if record["photo"] != str(photo.path):
+        if record["photo"] != readable(str(photo.path)):
             raise ImageError(
                 f"{photo.path}: {self.path / photo.name} holds the result of another photo of this name, "
                 f"{record['photo']}; name another folder with --out"
             )
         return False
+
+    def require_own(self, photo: Photo) -> None:
+        """Refuse what lies where the photo's results belong and is not ours: it would be lost.
+
+        Raises:
+            ImageError: there is such a thing; the message names it.
+        """
+        place = self.path / photo.name
+        if not os.path.lexists(place):
+            return
+        strange = "" if place.is_dir() and not place.is_symlink() else place.name
+        strange = strange or next((path.name for path in place.iterdir() if path.name not in FILES), "")
+        if strange:
+            raise ImageError(
+                f"{photo.path}: {place} holds something else than results of a photo ({strange}); move it away, or "
+                "name another folder with --out"
+            )
 
     def records(self) -> list[dict[str, Any]]:
         """Return result.json of every photo that was made with these options, by name."""
@@ -192,7 +213,7 @@ class Results:
                 _write_arrays(aside, analysis)
                 record = _record(photo, image, size, analysis)
                 text = json.dumps({**record, **about, "options": self.options}, indent=2, allow_nan=False)
-                (aside / RECORD).write_text(text + "\n")
+                (aside / RECORD).write_text(text + "\n", encoding="utf-8")
                 if place.exists():
                     place.rename(old)
                 aside.rename(place)
@@ -232,7 +253,7 @@ def _record(photo: Photo, image: Image.Image, size: tuple[int, int], analysis: A
     return {
         "format": FORMAT,
         "name": photo.name,
-        "photo": str(photo.path),
+        "photo": readable(str(photo.path)),
         "sha256": photo.sha256,
         "size": [image.height, image.width],
         "network_size": list(size),

@@ -85,7 +85,7 @@ class Journal:
             self._known[path] = known
             if not (self.run / STATE).exists():
                 self.agree(self.state)
-            with (self.run / LINES).open("a") as file:
+            with (self.run / LINES).open("a", encoding="utf-8") as file:
                 # The newline comes first: it ends a line that was cut short.
                 file.write("\n" + json.dumps([path, *known]))
 

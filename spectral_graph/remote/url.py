@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from spectral_graph.readable import restored_path
+
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 
 
@@ -15,9 +17,24 @@ def is_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
+def local_path(text: str) -> Path:
+    """Return a path as it is typed; ``~`` stands for the home folder also where no shell replaced it (``--out=~/x``).
+
+    Raises:
+        ValueError: the text is empty, which `Path` takes for the current folder.
+    """
+    if not text:
+        raise ValueError("the name is empty; name a file or folder")
+    return restored_path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises where a user is unknown
+
+
 def place(text: str) -> Path | str:
-    """Return a path, or a URL as it stands: `Path` would make one slash of two."""
-    return text.rstrip("/") if is_url(text) else Path(text)
+    """Return a path, or a URL as it stands: `Path` would make one slash of two.
+
+    Raises:
+        ValueError: the text is empty.
+    """
+    return text.rstrip("/") if is_url(text) else local_path(text)
 
 
 def work_folder(url: str) -> Path:

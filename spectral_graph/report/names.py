@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 _LONGEST = 80
+# Windows takes these for devices, whatever follows the first point:
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 class FileNames:
-    """Hands out file names; none is handed out twice, also not on systems that ignore upper and lower case."""
+    """Hands out file names; none is handed out twice, also not on systems that ignore upper and lower case.
 
-    def __init__(self) -> None:
+    Args:
+        taken: names that may not be handed out as stems.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._reserved = {name.casefold() for name in taken}
         self._stems: set[str] = set()
         self._files: set[str] = set()
 
     def stem(self, image_id: str) -> str:
         """Return the beginning of the names of one image's files.
 
-        It is the id itself where that is safe and not taken; otherwise what is unsafe becomes ``_`` and a digest of
-        the id is added.
+        It is the id itself where that is safe and not taken; otherwise what is unsafe becomes ``_``, points and dashes
+        at its ends go, and a digest of the id is added. Names of devices on Windows are not safe.
         """
-        safe = re.sub(r"[^A-Za-z0-9._-]", "_", image_id).lstrip(".")[:_LONGEST] or "image"
-        if safe != image_id:
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", image_id).lstrip(".-")[:_LONGEST].rstrip(".") or "image"
+        device = _DEVICE.fullmatch(safe)
+        if device or safe != image_id or safe.casefold() in self._reserved:
+            safe = safe.replace(".", "_") if device else safe
             safe += "-" + hashlib.sha256(image_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         return _take(safe, "", self._stems)
 

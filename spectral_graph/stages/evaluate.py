@@ -10,17 +10,19 @@ import numpy as np
 from spectral_graph import __version__
 from spectral_graph.bank import Bank
 from spectral_graph.data.preprocess import crop_label
-from spectral_graph.errors import ImageError
+from spectral_graph.errors import ImageError, StaleRunError
 from spectral_graph.evaluate.coordinates import coordinate_regression
 from spectral_graph.evaluate.segmentation import SegmentationResult, evaluate_labels
 from spectral_graph.evaluate.summary import summarise
 from spectral_graph.files import write_json
 from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.readable import readable
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, ImageTable, record_of, table_of
 from spectral_graph.stages.graph_attributes import AllFacts, graph_facts
 from spectral_graph.stages.methods import methods_of, raw_rows
 from spectral_graph.stages.notes import orthogonal_notes, solution_notes
+from spectral_graph.stages.segment import cluster_count
 from spectral_graph.stages.titles import BASELINE, TITLES
 
 
@@ -38,16 +40,25 @@ def label_reader(context: Context, table: ImageTable, unreadable: dict[str, str]
         except ImageError as error:
             if context.config.bad_images == "refuse":
                 raise
-            unreadable[kept.id] = str(error)
+            unreadable[kept.id] = readable(str(error))
             return None
 
     return read
 
 
 def evaluate(context: Context) -> None:
-    """Write `metrics.json`: scores of every method and seed, facts of the graphs, the options and the seed."""
+    """Write `metrics.json`: scores of every method and seed, facts of the graphs, the options and the seed.
+
+    Raises:
+        StaleRunError: the number of classes is another one than when the regions were made.
+    """
     config, table = context.config, table_of(context)
     regions = RegionStore.open(context.run.path / "regions.zarr")
+    if regions.clusters != cluster_count(context):
+        raise StaleRunError(
+            f"the labels have {len(context.dataset.classes)} classes, but {context.run.path} has {regions.clusters} "
+            "regions; recompute with --force segment"
+        )
     unreadable: dict[str, str] = {}
     labels = label_reader(context, table, unreadable)
     methods = methods_of(context)

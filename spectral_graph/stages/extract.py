@@ -8,12 +8,12 @@ the groups are those of one process, so that their number does not change the fe
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import torch
 
 from spectral_graph.config import RunConfig
 from spectral_graph.data.preprocess import Prepared, Preprocess, network_size, parse_size
+from spectral_graph.data.read_ahead import read_ahead
 from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import DataError, FeatureError, ImageError
 from spectral_graph.features.batch_size import BUDGET, automatic_batch
@@ -32,6 +33,7 @@ from spectral_graph.features.request import layer_grids
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.files import disk_full_in_words, remove, require_space
 from spectral_graph.graph.affinity import TENSORS
+from spectral_graph.readable import readable
 from spectral_graph.stages.context import Context, ImageTable, KeptImage
 from spectral_graph.stages.feasible import require_feasible
 
@@ -85,7 +87,7 @@ def extract(context: Context) -> None:
         def finish() -> None:
             group, future = pending.popleft()
             found = future.result()
-            with disk_full_in_words(log), log.open("a") as file:
+            with disk_full_in_words(log), log.open("a", encoding="utf-8") as file:
                 # The line feed first: what a crash cut short must not spoil the line after it.
                 file.write("".join("\n" + json.dumps(outcome) for outcome in found))
             outcomes.update({outcome["slot"]: outcome for outcome in found})
@@ -158,7 +160,7 @@ def _read_logs(run: Path) -> dict[int, Outcome]:
 
 def _read_log(path: Path) -> Iterator[Outcome]:
     """Yield the complete lines of a log; one that a crash cut short is left out."""
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(json.JSONDecodeError):
             yield json.loads(line)
 
@@ -178,13 +180,9 @@ def _read_ahead(
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
-        ahead: deque[list[Future[Prepared | ImageError]]] = deque()
-        coming = iter(groups)
-        for group in groups:
-            while len(ahead) <= _AHEAD and (later := next(coming, None)) is not None:
-                ahead.append([pool.submit(read, slot) for slot in later])
-            yield group, [future.result() for future in ahead.popleft()]
+    images = read_ahead(read, chain.from_iterable(groups), max(map(len, groups), default=0) * _AHEAD + 1)
+    for group in groups:
+        yield group, list(islice(images, len(group)))
 
 
 def _features(context: Context, plan: _Plan, group: range, loaded: Loaded) -> Extraction | None:
@@ -234,8 +232,9 @@ def _write(
 def _skip(context: Context, slot: int, identity: str, error: ImageError | FeatureError) -> Outcome:
     if context.config.bad_images == "refuse":
         raise type(error)(f"image {identity}: {error}; leave it out with --bad-images skip") from error
-    context.reporter.note(f"skipped image {identity}: {error}")
-    return {"slot": slot, "id": identity, "skipped": str(error)}
+    reason = readable(str(error))
+    context.reporter.note(f"skipped image {identity}: {reason}")
+    return {"slot": slot, "id": identity, "skipped": reason}
 
 
 def _finish(context: Context, outcomes: dict[int, Outcome], plan: _Plan) -> None:

@@ -12,7 +12,7 @@ from spectral_graph.errors import ConfigError, DataError, ImageError
 def test_images_are_found_recursively(tmp_path, write_photo):
     for name in ("b.jpg", "a.JPEG", "x/y/z.png", "x/w.webp", "v.bmp", "u.tif", "t.tiff"):
         write_photo(tmp_path / name)
-    for name in ("notes.txt", "sub/clip.gif"):
+    for name in ("notes.txt", "sub/clip"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("no image")
     write_photo(tmp_path / ".cache" / "hidden.png")

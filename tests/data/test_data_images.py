@@ -169,7 +169,7 @@ def test_missing_empty_folder_and_text(tmp_path):
     with pytest.raises(ImageError, match=r"empty\.jpg: the file is empty \(0 bytes\)"):
         read_image(tmp_path / "empty.jpg")
     (tmp_path / "folder.jpg").mkdir()
-    with pytest.raises(ImageError, match=r"folder\.jpg: the file cannot be read"):
+    with pytest.raises(ImageError, match=r"folder\.jpg: this is a folder"):
         read_image(tmp_path / "folder.jpg")
     (tmp_path / "text.jpg").write_text("<html>404</html>")
     with pytest.raises(ImageError, match=r"text\.jpg: this is not an image"):
@@ -222,3 +222,48 @@ def test_decompression_bomb(tmp_path):
 
 def test_an_image_error_is_a_value_error():
     assert issubclass(ImageError, SpectralGraphError) and issubclass(ImageError, ValueError)
+
+
+def tiff(values: np.ndarray, order: bytes) -> bytes:
+    """TIFF 6.0: one strip of uncompressed 16-bit RGB, little-endian (II) or big-endian (MM)."""
+    end = "<" if order == b"II" else ">"
+    height, width, _ = values.shape
+    data = values.astype(f"{end}u2").tobytes()
+    after = 8 + 2 + 9 * 12 + 4
+    shorts = {256: width, 257: height, 259: 1, 262: 2, 277: 3, 278: height}
+    longs = {273: after + 6, 279: len(data)}
+    entries = {tag: struct.pack(f"{end}HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items()}
+    entries |= {tag: struct.pack(f"{end}HHII", tag, 4, 1, value) for tag, value in longs.items()}
+    entries[258] = struct.pack(f"{end}HHII", 258, 3, 3, after)
+    table = b"".join(entries[tag] for tag in sorted(entries))
+    head = order + struct.pack(f"{end}HIH", 42, 8, len(entries))
+    return head + table + struct.pack(f"{end}IHHH", 0, 16, 16, 16) + data
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_few_bits_in_16_use_the_whole_range(tmp_path, bits):
+    """The rule of `read_image`: the smallest of 8, 10, 12, 14, 16 bits that holds the largest value."""
+    values = np.random.default_rng(bits).integers(0, 2**bits, (5, 7, 3)).astype(np.uint16)
+    values[0, 0] = 2**bits - 1
+    expected = values >> (bits - 8)
+    grey = values[..., 0]
+    for suffix in ("png", "tif"):
+        Image.fromarray(grey).save(tmp_path / f"grey.{suffix}")
+    (tmp_path / "grey.pgm").write_bytes(b"P5\n7 5\n65535\n" + grey.astype(">u2").tobytes())
+    for suffix in ("png", "tif", "pgm"):
+        got = np.asarray(read_image(tmp_path / f"grey.{suffix}"))
+        np.testing.assert_array_equal(got, np.repeat(expected[..., :1], 3, 2), err_msg=suffix)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    (tmp_path / "colour.png").write_bytes(png(7, 5, 16, 2, rows))
+    (tmp_path / "II.tif").write_bytes(tiff(values, b"II"))
+    (tmp_path / "MM.tif").write_bytes(tiff(values, b"MM"))
+    for name in ("colour.png", "II.tif", "MM.tif"):
+        np.testing.assert_array_equal(np.asarray(read_image(tmp_path / name)), expected, err_msg=name)
+
+
+@given(st.lists(st.integers(0, 65535), min_size=2, max_size=8))
+@settings(deadline=None)
+def test_the_order_of_16_bit_values_is_kept(scratch, values):
+    Image.fromarray(np.array([sorted(values)], np.uint16)).save(scratch, "PNG")
+    got = np.asarray(read_image(scratch))[0, :, 0].astype(int)
+    assert (np.diff(got) >= 0).all() and got[-1] >= min(max(values), 64)

@@ -116,32 +116,6 @@ def test_the_root_goes_before_the_variable(monkeypatch, camvid, tmp_path):
     assert len(open_dataset("camvid", camvid).records) == 5
 
 
-def test_fingerprint_follows_the_input(camvid, write_map):
-    first = open_dataset("camvid", camvid).fingerprint()
-    assert open_dataset("camvid", camvid).fingerprint() == first
-    assert open_dataset("camvid", camvid, limit=4).fingerprint() != first
-    photo = camvid / "val" / "a.png"
-    photo.write_bytes(photo.read_bytes() + b"\0")
-    changed = open_dataset("camvid", camvid).fingerprint()
-    assert changed != first
-    photo.unlink()
-    (camvid / "val" / "b.png").unlink()
-    assert open_dataset("camvid", camvid).fingerprint() not in (first, changed)
-
-
-def test_fingerprint_counts_missing_files_and_annotation_files(tmp_path, write_photo, write_map):
-    write_photo(tmp_path / "images" / "a.png")
-    write_map(tmp_path / "labels" / "a.png", [[0]])
-    dataset = open_dataset("folder", tmp_path)
-    first = dataset.fingerprint()
-    (tmp_path / "images" / "a.png").unlink()
-    assert dataset.fingerprint() != first
-    write_photo(tmp_path / "images" / "a.png")
-    assert dataset.fingerprint() == first
-    (tmp_path / "classes.txt").write_text("a\n")
-    assert open_dataset("folder", tmp_path).fingerprint() != first
-
-
 def test_the_import_is_cheap():
     code = (
         "import sys, spectral_graph.data; "

@@ -1,6 +1,8 @@
 """`spectral-graph image` as a user meets it: results, resume, bad photos, bad options."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from spectral_graph.evaluate.confusion import confusion
 from spectral_graph.features.noise import Noise
 from spectral_graph.per_image import store
 from spectral_graph.per_image.forward import PhotoSolver
+from spectral_graph.per_image.listing import list_photos
 from spectral_graph.per_image.options import make_image_config
 from spectral_graph.per_image.oracle import Oracle
 
@@ -173,6 +176,110 @@ def test_loops_of_links_are_skipped_and_listed(call, photos):
     (photos / "deep" / "up").symlink_to(photos, target_is_directory=True)
     code, words = call(photos)
     assert code == 0 and "skipped loop:" in words and "Too many levels of symbolic links" in words
+
+
+def pages(*photos, folder):
+    """Write photos of one colour each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, name in enumerate(photos):
+        Image.new("RGB", (96, 80), (40 * index, 90, 200 - 30 * index)).save(folder / name, "PNG")
+
+
+def test_results_do_not_become_photos(call, photos, monkeypatch):
+    """Three calls on the current folder, with the results in it, see the same three photos."""
+    monkeypatch.chdir(photos)
+    found = set()
+    for _ in range(3):
+        code, words = call(".", out="photos/runs/image")
+        assert code == 0
+        found.add(frozenset(path.parent.name for path in (photos / "runs" / "image").glob("*/result.json")))
+    assert len(found) == 1 and len(found.pop()) == 3 and "runs/image" in words
+    assert call(photos / "runs" / "image", out="more")[0] == 2
+    assert "runs/image" in call(photos / "runs" / "image", out="more")[1]
+
+
+ODD = ("image.json.png", "index.html.png", "result.json.jpg", "con.png", "nul.x.png", "-rf.png", "end..png", "a b.png")
+
+
+def test_photos_named_like_files_of_ours(call, tmp_path):
+    pages(*ODD, folder=tmp_path / "odd")
+    code, words = call(tmp_path / "odd", "--clusters", "2")
+    out = tmp_path / "out"
+    assert code == 0 and "skipped" not in words
+    names = [path.parent.name for path in out.glob("*/result.json")]
+    assert len(names) == len(ODD) and json.loads((out / "image.json").read_text())["skipped"] == []
+    for name in names:
+        assert name.partition(".")[0].casefold() not in ("con", "nul") and name[0] not in ".-" and name[-1] != "."
+    before = results(out)
+    code, words = call(tmp_path / "odd", "--clusters", "2")
+    assert code == 0 and results(out) == before
+
+
+def test_names_are_those_of_earlier_builds_where_they_are_safe(tmp_path):
+    pages("a.png", "b.JPG", "x.y.png", "B.png", folder=tmp_path / "photos")
+    pages("c.png", folder=tmp_path / "photos" / "deep")
+    pages("n" * 250 + ".png", folder=tmp_path / "long")
+    listed = [name for name, _ in list_photos([tmp_path / "photos"], print)]
+    assert set(listed) >= {"a", "B", "x.y"} and len({name.casefold() for name in listed}) == 5
+    ((long, _),) = list_photos([tmp_path / "long"], print)
+    assert len(f".{long}.partial") <= 255
+    twice = [tmp_path / "photos", tmp_path / "photos" / "a.png", tmp_path / "photos" / "deep" / ".." / "a.png"]
+    assert len(list_photos(twice, print)) == 5
+
+
+def test_what_is_not_ours_is_not_replaced(call, photos, tmp_path):
+    assert call(photos / "flat.png")[0] == 0
+    out = tmp_path / "out"
+    (out / "a").write_text("my notes")
+    (out / "deep").mkdir()
+    for more in ([], ["--force"]):
+        code, words = call(photos / "a.png", *more)
+        assert code == 2 and "a" in words and (out / "a").read_text() == "my notes"
+    (out / "a").unlink()
+    (out / "a").mkdir()
+    (out / "a" / "thesis.tex").write_text("x")
+    code, words = call(photos / "a.png")
+    assert code == 2 and "thesis.tex" in words and (out / "a" / "thesis.tex").exists()
+    (out / "a" / "thesis.tex").rename(out / "a" / "result.json")
+    assert call(photos / "a.png")[0] == 0, "a damaged result of ours is made anew"
+
+
+def test_a_photo_of_equal_size_is_made_anew(call, photos, tmp_path):
+    pages("same.bmp", folder=photos)
+    Image.new("RGB", (96, 80), (1, 2, 3)).save(photos / "same.bmp")
+    assert call(photos / "same.bmp")[0] == 0
+    first = json.loads((tmp_path / "out" / "same" / "result.json").read_text())
+    about = (photos / "same.bmp").stat()
+    Image.new("RGB", (96, 80), (3, 2, 1)).save(photos / "same.bmp")
+    os.utime(photos / "same.bmp", ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert call(photos / "same.bmp")[0] == 0
+    second = json.loads((tmp_path / "out" / "same" / "result.json").read_text())
+    assert first["sha256"] != second["sha256"] and about.st_size == (photos / "same.bmp").stat().st_size
+
+
+def test_names_that_are_not_utf_8_are_done_once(call, tmp_path, monkeypatch):
+    pages(os.fsdecode(b"caf\xe9.png"), "ärger.png", folder=tmp_path / "odd")
+    (tmp_path / "odd" / os.fsdecode(b"bad\xff.png")).touch()
+    os.mkfifo(tmp_path / "odd" / "pipe.png")
+    code, words = call(tmp_path / "odd")
+    assert code == 0 and "bad\\xff" in words and "pipe.png" in words
+    monkeypatch.setattr(store.Results, "write", lambda *_: pytest.fail("it was done"))
+    assert call(tmp_path / "odd")[0] == 0
+
+
+def test_the_home_folder_and_empty_names(model_weights, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "photos")
+    common = ["--model", MODEL, "--size", "96", "--kmeans-init", "1", "--layers", "2"]
+    shutil.copy(model_weights, tmp_path / "own.safetensors")
+    assert main(["image", "~/photos/a.png", "--out=~/mine", "--weights=~/own.safetensors", *common]) == 0
+    assert (tmp_path / "mine" / "a" / "result.json").is_file() and not (photos / "~").exists()
+    for arguments in (["image", ""], ["image", "a.png", "--out="], ["info", ""], ["build", "--out", ""], ["solve", ""]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2 and "empty" in capsys.readouterr().err
+    assert main(["build", "--root=", "--out", str(tmp_path / "x")]) == 2
+    assert "--root" in capsys.readouterr().err
 
 
 def test_draws_of_noise_differ_by_pass_and_photo(model_weights):

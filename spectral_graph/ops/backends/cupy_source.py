@@ -46,7 +46,7 @@ def kernel_source() -> str:
     seen: set[str] = set()
     # A kernel cannot be launched from here; the names are only compiled.
     no_launches = "#undef SG_LAUNCH\n#define SG_LAUNCH(...) static_cast<void>(0)\n"
-    parts = [(_HERE / "nvrtc_prelude.h").read_text(), _expand("cuda/cuda_api.h", seen), no_launches]
+    parts = [(_HERE / "nvrtc_prelude.h").read_text(encoding="utf-8"), _expand("cuda/cuda_api.h", seen), no_launches]
     return "\n".join([*parts, _expand("cuda/csr_spmm.cuh", seen)])
 
 
@@ -55,7 +55,7 @@ def _expand(name: str, seen: set[str]) -> str:
     if name in seen:
         return ""
     seen.add(name)
-    text = (kernel_folder() / name).read_text().replace("#pragma once\n", "")
+    text = (kernel_folder() / name).read_text(encoding="utf-8").replace("#pragma once\n", "")
     return _INCLUDE.sub(lambda found: "" if found[1] == "<" else _expand(found[2], seen), _without_emulation(text))
 
 
