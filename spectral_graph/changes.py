@@ -31,6 +31,11 @@ def refuse_changes(
     """
     kept = STAGES[: STAGES.index(force)] if force is not None else STAGES
     kept = kept[: STAGES.index(last) + 1]
+    if "extract" in kept and "labels_fingerprint" not in manifest:
+        raise StaleRunError(
+            f"{run} was made by an earlier version, which did not record the contents of its input; "
+            f"recompute with --force extract, {_ELSE}"
+        )
     old, new = manifest["config"], config.model_dump(mode="json")
     weights = inputs["weights_fingerprint"]
     same_weights = bool(weights) and manifest.get("weights_fingerprint") == weights
@@ -43,11 +48,6 @@ def refuse_changes(
                 f"recompute with --force {stage_of(name)}, {_ELSE}"
             )
     if "extract" in kept:
-        if "labels_fingerprint" not in manifest:
-            raise StaleRunError(
-                f"{run} was made by an earlier version, which did not record the contents of its input; "
-                f"recompute with --force extract, {_ELSE}"
-            )
         if manifest["fingerprint"] != inputs["fingerprint"]:
             raise StaleRunError(
                 f"the images of this data set are not those that {run} was made from; recompute with --force extract, "

@@ -20,9 +20,9 @@ from spectral_graph.readable import readable
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, ImageTable, record_of, table_of
 from spectral_graph.stages.graph_attributes import AllFacts, graph_facts
+from spectral_graph.stages.label_checks import cluster_count
 from spectral_graph.stages.methods import methods_of, raw_rows
 from spectral_graph.stages.notes import orthogonal_notes, solution_notes
-from spectral_graph.stages.segment import cluster_count
 from spectral_graph.stages.titles import BASELINE, TITLES
 
 
@@ -54,7 +54,7 @@ def evaluate(context: Context) -> None:
     """
     config, table = context.config, table_of(context)
     regions = RegionStore.open(context.run.path / "regions.zarr")
-    if regions.clusters != cluster_count(context):
+    if regions.clusters != cluster_count(config, context.dataset):
         raise StaleRunError(
             f"the labels have {len(context.dataset.classes)} classes, but {context.run.path} has {regions.clusters} "
             "regions; recompute with --force segment"

@@ -151,11 +151,6 @@ def test_photos_without_label_maps_and_missing_photos_are_counted_before_any_wor
     assert open_dataset("voc", voc, limit=1).notes[0].startswith("voc: 1 photos, 0 with")
 
 
-def test_files_that_features_and_files_that_scores_depend_on(voc):
-    ids(voc, "a\nc\n")
-    dataset = open_dataset("voc", voc)
-
-
 def test_camvid_frames_of_other_formats(tmp_path, write_photo, write_map):
     for name in ("a.jpg", "b.PNG", "c.png", "c.jpg"):
         write_photo(tmp_path / "val" / name, 2, 3)
