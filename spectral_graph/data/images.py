@@ -144,9 +144,9 @@ def _low_bits(high: Image.Image, path: Path, swapped: str) -> Image.Image:
         swapped: the name of the other byte order.
     """
     with Image.open(path) as image:
-        image.tile = [  # type: ignore[attr-defined]
+        image.tile = [
             tile._replace(args=(swapped, *tile.args[1:]) if isinstance(tile.args, tuple) else swapped)
-            for tile in image.tile  # type: ignore[attr-defined]
+            for tile in image.tile
         ]
         image.load()
         low = np.asarray(image)

@@ -17,13 +17,12 @@ from spectral_graph.readable import readable
 
 
 def _suffixes() -> tuple[str, ...]:
-    found = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff")
-    found += (".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga")
+    found = ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm .tga"
     if "avif" in features.modules and features.check_module("avif"):
-        found += (".avif", ".avifs")
+        found += " .avif .avifs"
     if features.check_codec("jpg_2000"):
-        found += (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
-    return found
+        found += " .jp2 .j2k .j2c .jpc .jpf .jpx"
+    return tuple(found.split())
 
 
 SUFFIXES = _suffixes()
@@ -94,16 +93,16 @@ def walk(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Found:
     results: list[str] = []
     closed: list[str] = []
     other: list[str] = []
-    seen: set[str] = set()
+    seen: set[tuple[int, int]] = set()
     waiting = [""]
     while waiting:
         place = waiting.pop()
         folder = root / place
-        real = os.path.realpath(folder)
-        if real in seen:
-            continue
-        seen.add(real)
         try:
+            about = folder.stat()
+            if (about.st_dev, about.st_ino) in seen:
+                continue
+            seen.add((about.st_dev, about.st_ino))
             with os.scandir(folder) as entries:
                 names = {entry.name: _is_folder(entry) for entry in entries}
         except OSError:
