@@ -33,7 +33,7 @@ FORMAT = 1
 CHUNK = 1 << 20
 _DAMAGE = (FileNotFoundError, NotADirectoryError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What reading a block of another form ends in."""
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "rows": np.dtype(np.int64),
     "indptr": np.dtype(np.int64),
     "indices": np.dtype(np.int32),
@@ -264,7 +264,7 @@ def _problem(block: Block, shape: tuple[int, ...], nodes: int | None) -> str:
     for name, dtype in _DTYPES.items():
         array: np.ndarray | None = getattr(block, name)
         if array is not None and (array.ndim != 1 or array.dtype != dtype):
-            return f"{name} has {array.ndim} axes of {array.dtype}, not one of {np.dtype(dtype)}"
+            return f"{name} has {array.ndim} axes of {array.dtype}, not one of {dtype}"
     nnz, (n, m) = len(block.values), block.shape
     if any(len(array) != n for array in (block.degree, block.in_degree) if array is not None):
         return "its arrays do not fit together"
