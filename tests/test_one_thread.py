@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from spectral_graph.config import make_config
+from spectral_graph.embed import build_operator
 from spectral_graph.one_thread import one_blas_thread, one_thread
+from spectral_graph.solve.chebyshev import chebyshev
 
 
 def blas_threads():
-    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    """The settings that belong to the process; that of a BLAS over OpenMP (in FAISS) belongs to each thread."""
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return [library["num_threads"] for library in libraries if library.get("threading_layer") != "openmp"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +58,12 @@ def test_limits_of_two_threads_of_python_that_overlap(limit):
     leave.set()
     other.join()
     assert set(seen[0]) == {1} and set(blas_threads()) == {2}
+
+
+def test_the_solver_holds_no_limit_while_the_caller_runs(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32)
+    config, seen = make_config({"channels": 4, "tol": 1e-3, "c_intra": 3, "c_inter": 3, "neighbours": "exact"}), []
+    operator = build_operator([rows], None, config, tmp_path)
+    chebyshev(operator, tmp_path / "w", 4, 1, 1e-3, 20, 30, 0, lambda _: seen.append(set(blas_threads())))
+    assert seen and all(threads == {2} for threads in seen)
+    assert set(blas_threads()) == {2}

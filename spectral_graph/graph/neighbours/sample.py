@@ -34,16 +34,10 @@ def unit_sample(job: Job, side: Side, nodes: np.ndarray) -> torch.Tensor:
 def distinct(rows: torch.Tensor) -> torch.Tensor:
     """Return the first of each set of equal rows (n, d), as places in ascending order.
 
-    Rows are compared by a 64-bit hash of their bits. A vector that occurs very often would otherwise decide alone
-    what a projection keeps and where cells lie.
+    A vector that occurs very often would otherwise decide alone what a projection keeps and where cells lie.
     """
-    words = np.ascontiguousarray(rows.numpy()).view(np.uint32 if rows.element_size() == 4 else np.uint16)
-    factors = np.random.default_rng(0).integers(0, 1 << 63, words.shape[1], np.uint64) * 2 + 1
-    hashes = np.zeros(len(words), np.uint64)
-    for begin in range(0, len(words), 4096):
-        part = words[begin : begin + 4096].astype(np.uint64)
-        part += 1
-        part *= factors
-        part ^= part >> np.uint64(29)
-        hashes[begin : begin + 4096] = (part * factors[::-1]).sum(axis=1, dtype=np.uint64)
-    return torch.from_numpy(np.sort(np.unique(hashes, return_index=True)[1]))
+    width, content = rows.shape[1] * rows.element_size(), rows.numpy().tobytes()
+    first: dict[bytes, int] = {}
+    for place in range(len(rows)):
+        first.setdefault(content[place * width : (place + 1) * width], place)
+    return torch.tensor(list(first.values()), dtype=torch.int64)
