@@ -71,6 +71,28 @@ def write_folder(root: Path, images: int = 7, side: int = 80) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def small_run_options(tmp_path_factory, model_weights) -> dict:
+    """Options of the smallest run that has all of its parts: 3 images, one layer, one affinity."""
+    return {
+        "dataset": "folder",
+        "root": write_folder(tmp_path_factory.mktemp("small") / "photos", 3, 64),
+        "model": MODEL,
+        "weights": model_weights,
+        "layers": "5",
+        "size": "64",
+        "kinds": "vv",
+        "c_intra": 3,
+        "c_inter": 3,
+        "channels": 4,
+        "eigenvectors": 4,
+        "kmeans_seeds": "0",
+        "kmeans_init": 1,
+        "gallery": 1,
+        "image_batch": 3,
+    }
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     return write_folder(tmp_path / "photos")

@@ -6,7 +6,6 @@ More examples: `pytest tests/test_fuzz_run_files.py --hypothesis-profile=long`.
 import json
 import os
 import shutil
-import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -24,9 +23,6 @@ from spectral_graph.progress import Reporter
 from spectral_graph.remote.describe import describe_url
 from spectral_graph.remote.index import digest
 from spectral_graph.remote.mirror import Mirror
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import MODEL, write_folder
 
 QUIET = Reporter(quiet=True)
 RAW = "raw json: "
@@ -124,17 +120,11 @@ def damaged(draw, whole):
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory, model_weights) -> Path:
+def run(tmp_path_factory, small_run_options) -> Path:
     """A small complete run."""
-    base = tmp_path_factory.mktemp("fuzz")
-    config = make_config(
-        {
-            "dataset": "folder", "root": write_folder(base / "photos", 3, 64), "model": MODEL, "weights": model_weights,
-            "layers": "5", "size": "64", "kinds": "vv", "c_intra": 3, "c_inter": 3, "channels": 4, "eigenvectors": 4,
-            "kmeans_seeds": "0", "kmeans_init": 1, "gallery": 1, "image_batch": 3,
-        }
-    )  # fmt: skip
-    return run_pipeline(config, base / "run", given=config.model_dump(mode="json"), reporter=QUIET)
+    config = make_config(small_run_options)
+    out = tmp_path_factory.mktemp("fuzz") / "run"
+    return run_pipeline(config, out, given=config.model_dump(mode="json"), reporter=QUIET)
 
 
 @pytest.fixture(scope="session")
