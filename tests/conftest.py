@@ -51,6 +51,28 @@ def model_weights(tmp_path_factory, settled_modules) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def small_run_options(tmp_path_factory, model_weights) -> dict:
+    """Options of the smallest run that has all of its parts: 3 images, one layer, one affinity."""
+    return {
+        "dataset": "folder",
+        "root": write_folder(tmp_path_factory.mktemp("small") / "photos", 3, 64),
+        "model": MODEL,
+        "weights": model_weights,
+        "layers": "5",
+        "size": "64",
+        "kinds": "vv",
+        "c_intra": 3,
+        "c_inter": 3,
+        "channels": 4,
+        "eigenvectors": 4,
+        "kmeans_seeds": "0",
+        "kmeans_init": 1,
+        "gallery": 1,
+        "image_batch": 3,
+    }
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     return write_folder(tmp_path / "photos")

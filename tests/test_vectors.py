@@ -274,7 +274,7 @@ def test_equal_vectors_are_zero_once_centred(value, dtype):
      [0.0, 60.0], [], [0], [[0, 60]], [0, None, 60], [0, [1], 60], [True, False], np.array(0), np.array(4.0), object(),
      {"a": 1}, (0,),
      np.ma.MaskedArray([0, 30, 60], mask=[0, 1, 0]), torch.tensor([0.0, 60.0]), np.zeros(60, int)],
-    ids=str,
+    ids=lambda images: "object" if type(images) is object else str(images),
 )  # fmt: skip
 def test_images_that_do_not_fit_are_named(images):
     with pytest.raises(FeatureError, match="`images"):
