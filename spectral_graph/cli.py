@@ -26,6 +26,7 @@ from spectral_graph.allowed import as_typed, flag
 from spectral_graph.config import PRESETS, STAGES, RunConfig, make_config, stage_of
 from spectral_graph.distributed.join import process_number
 from spectral_graph.errors import ConfigError, SpectralGraphError
+from spectral_graph.files import remove
 from spectral_graph.library_output import as_notes
 from spectral_graph.per_image.options import ImageConfig, make_image_config
 from spectral_graph.progress import Reporter
@@ -135,9 +136,10 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
     preset = getattr(options, "preset", "best")
     until = "report" if options.command == "build" else options.command
     out: Path | None = None
-    url, publish = None, None
+    url, publish, fetched = None, None, False
     if isinstance(options.out, str):
         url, out = options.out, options.work or work_folder(options.out)
+        fetched = not (out / "run.json").exists()
         publish = _publishing(url, out, until, options.force, reporter)
     else:
         out = options.out
@@ -147,6 +149,8 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
         assert out is not None
         if (out / "run.json").exists():
             manifest = read_manifest(out)
+            if fetched:
+                _refuse_foreign_root(manifest, given, out, url)
             preset = getattr(options, "preset", manifest["preset"])
             # Only what was chosen for the run is taken over: defaults and preset stand behind it.
             given = {**manifest["given"], **given}
@@ -168,6 +172,18 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
     )
     result = {"report": "/report/index.html", "evaluate": "/metrics.json"}.get(until, "")
     reporter.note(f"done: {out}{result}" if url is None else f"done: {url}{result} (worked on in {out})")
+
+
+def _refuse_foreign_root(manifest: dict[str, Any], given: dict[str, Any], work: Path, url: str | None) -> None:
+    """Refuse to extract features from a folder that only the run.json of a URL names: they would be published there."""
+    root = manifest["given"].get("root")
+    if root is None or "root" in given or manifest["stages"]["extract"]["state"] == "complete":
+        return
+    remove(work / "run.json")  # so that the next call meets this again
+    raise ConfigError(
+        f"{url}: the run has no features yet, and the folder of its photos, {root!a}, is named by the run alone; if "
+        "that is the folder you mean, name it with `root`"
+    )
 
 
 def _publishing(url: str, work: Path, until: str, force: str | None, reporter: Reporter) -> Callable[[], None]:

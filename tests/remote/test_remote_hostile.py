@@ -279,3 +279,23 @@ def test_every_honest_path_is_accepted():
     entry = Entry(1, "0" * 64)
     index = Index({path: entry for paths in FILES.values() for path in paths}, ("0" * 64,))
     assert Index.decode(index.encode(), "url") == index
+
+
+def test_a_folder_that_the_run_alone_names_is_not_extracted(tmp_path, capsys):
+    """Features and report of it would be published at the URL."""
+    url = (tmp_path / "there").as_uri()
+    private = tmp_path / "private"
+    private.mkdir()
+    compute(tmp_path / "origin", "extract")
+    manifest = json.loads((tmp_path / "origin" / "run.json").read_text())
+    manifest["given"] = {"dataset": "folder", "root": str(private)}
+    manifest["stages"]["extract"] = {"state": "open"}
+    (tmp_path / "origin" / "run.json").write_text(json.dumps(manifest))
+    Mirror(url, tmp_path / "origin", QUIET).push()
+    for _ in range(2):
+        assert main(["report", url, "--work", str(tmp_path / "work"), "--quiet"]) == 2
+        said = capsys.readouterr().err
+        assert "--root" in said and str(private) in said
+        assert not (tmp_path / "work" / "run.json").exists()
+    assert main(["report", url, "--work", str(tmp_path / "work"), "--root", str(private), "--quiet"]) == 2
+    assert "no image" in capsys.readouterr().err
