@@ -65,7 +65,7 @@ class Made:
 def make_folder(parent: Path, seed: int) -> Made:
     """Write a random folder below `parent`."""
     rng = np.random.default_rng(seed)
-    made = Made(parent / _pick(rng, ("photos", "my photos", "räume", "-p")))
+    made = Made(parent / _pick(rng, ("photos", "photos", "my photos", "räume", "-p", "ro\udcffot", "a;b")))
     made.root.mkdir(parents=True)
     paired = rng.random() < 0.6
     photos = made.root / "images" if paired else made.root

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from spectral_graph.allowed import flag
+from spectral_graph.allowed import as_typed, flag
 from spectral_graph.bank import Bank
 from spectral_graph.config import STAGES, RunConfig, stage_of
 from spectral_graph.data.preprocess import Preprocess, parse_size
 from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.graph.neighbours import falls_short, shortfall
 from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
 from spectral_graph.segment.rows import NormalisedRows
@@ -103,6 +104,13 @@ def _notes(context: Context, table: ImageTable, metrics: Metrics) -> list[str]:
     short = [TITLES[kind] for kind in context.config.kinds if metrics["spectrum"][kind]["converged"] is False]
     if short:
         notes.append(f"{', '.join(short)}: the solver stopped before its residuals reached --tol.")
+    for kind in context.config.kinds:
+        layers = graph_facts(GraphStore.open(context.run.folder(kind) / "graph.zarr"))["layers"]
+        notes += [
+            as_typed(f"{TITLES[kind]}, {layer}: {shortfall(facts)}.", RunConfig.model_fields)
+            for layer, facts in layers.items()
+            if falls_short(facts)
+        ]
     return notes
 
 

@@ -17,7 +17,7 @@ lists = find_neighbours(
 lists.columns       (N, count) int32, memory-mapped: nodes, -1 on the free places at the end of a row
 lists.values        (N, count) float32, memory-mapped: cosines, descending, equal ones by ascending column; 0 if free
 lists.facts         recall, recall_error, recall_queries, recall_asked, zero_rows, short_rows, seconds, ... (JSON)
-falls_short(facts)  whether the recall is below the one asked for, by more than the error of its measurement
+falls_short(facts)  whether the recall is below the one asked for
 lists.csr(a, b)     the rows a to b as (indptr int64, indices int32 ascending in each row, values float32)
 open_lists(folder)  the finished result of an earlier search
 """
