@@ -138,6 +138,6 @@ def shortfall(facts: Mapping[str, Any]) -> str:
     """
     return (
         f"the search found {facts['recall']:.3f} of the nearest neighbours (recall, measured on "
-        f"{facts.get('recall_queries', 0)} nodes with a standard error of {facts.get('recall_error', 0):.3f}), less than "
+        f"{facts.get('recall_queries', 0)} nodes, standard error {facts.get('recall_error', 0):.3f}), less than "
         f"the {facts['recall_asked']:g} asked for; `neighbours=exact` finds all, a higher `recall` tries harder"
     )
