@@ -62,6 +62,8 @@ def as_notes(reporter: Reporter) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show
+            # Pillow on damaged metadata and on photos of 90 megapixels: it names no file, and the pixels are read.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
     finally:
         root.removeHandler(records)

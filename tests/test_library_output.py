@@ -63,3 +63,17 @@ for array in (np.arange(12.0).reshape(3, 4), np.zeros((0, 3), np.int32), np.ones
     assert (done.returncode, done.stderr) == (0, "")
     tensor = torch.arange(3)
     assert borrow.borrow(tensor).data_ptr() == tensor.data_ptr()
+
+
+def test_damaged_metadata_and_large_photos_say_nothing(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from spectral_graph.data.images import read_image
+
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (40, 40)).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\x01")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    stream = io.StringIO()
+    with as_notes(Reporter(stream)):
+        assert read_image(path, upright=True).size == (40, 40)
+    assert stream.getvalue() == ""
