@@ -21,7 +21,7 @@ def letters(text: str) -> str:
     return "".join(text.split())
 
 
-@given(st.lists(st.tuples(TEXT, st.integers(), TEXT), max_size=5), WIDTHS)
+@given(st.lists(st.tuples(TEXT, st.integers(-(10**7), 10**7), TEXT), max_size=5), WIDTHS)
 @settings(max_examples=60, deadline=None)
 def test_a_table_fits_and_holds_all(rows, width):
     columns = [Column("name", False), Column("how many"), Column("reason", False)]

@@ -261,7 +261,7 @@ def test_blocks_that_are_not_what_they_say_are_worded(run, array, way, value):
     store.write("blocks/a/0", block)
     store.read("blocks/a/0")
     change(store.path / "blocks/a/0" / array / "zarr.json", *way, to=value)
-    with pytest.raises(FormatError, match=r"blocks/a/0.*--force graph"):
+    with pytest.raises(FormatError, match=r"blocks/a/0.*force=graph"):
         store.read("blocks/a/0")
 
 

@@ -97,9 +97,9 @@ def require_as_good(found, exact, cosine, image, asked):
     hits = ((values > best.min(1, keepdims=True, where=best > 0, initial=2) - 1e-5) & there).sum()
     reached = hits / (best > 0).sum() if (best > 0).any() else 1
     assert abs(reached - found.facts["recall"]) <= 4 * found.facts["recall_error"] + 0.02
-    # A graph of links does not always get there, but it says so.
-    says_so = found.facts["method"] == "faiss-hnsw" and falls_short(found.facts)
-    assert says_so or (reached >= asked - 0.03 and not falls_short(found.facts))
+    # A search does not always get there, but it says so; only a graph of links may stay far below.
+    says_so = falls_short(found.facts)
+    assert reached >= asked - 0.03 or (says_so and found.facts["method"] == "faiss-hnsw")
 
 
 def cosines(rows, key, ptr, centre):

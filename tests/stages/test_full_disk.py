@@ -50,7 +50,7 @@ def test_neighbour_lists_that_do_not_fit_are_not_published(tmp_path):
     lists = Lists(np.array([0, 100]), np.arange(100, dtype=np.int32), np.ones(100, np.float32))
     files = ListFiles(tmp_path, np.array([0, 1]))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (900, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
     try:
         with pytest.raises(DiskFullError, match="is full"):
             files.write(0, lists)

@@ -44,10 +44,13 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 def build(folder, out, preset, scope):
-    options = ["--model", str(folder), "--limit", str(PHOTOS), "--preset", preset, "--scope", scope, "--out", str(out)]
+    options = ["--model", str(folder), "--limit", str(PHOTOS), "--preset", preset, "--scope", scope]
     if PRESETS[preset].get("solver") == "adam":
         options += ["--steps", "10"] if scope == "batch" else ["--solver", "chebyshev"]
-    return main(["build", "--dataset", "coco", *options, "--quiet"])
+    if preset == "best":
+        return main(["build", "--dataset", "coco", *options, "--out", str(out), "--quiet"])
+    # The report does not depend on the preset, and takes longer than all other stages.
+    return main(["evaluate", str(out), "--dataset", "coco", *options, "--quiet"])
 
 
 @pytest.mark.parametrize("scope", ["batch", "dataset"])
@@ -58,7 +61,7 @@ def test_a_whole_run(folders, tmp_path, one_thread, settled_modules, family, pre
     assert build(folders[family], out, preset, scope) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["dataset"]["images"] == PHOTOS
-    assert (out / "report" / "index.html").is_file()
+    assert (out / "report" / "index.html").is_file() == (preset == "best")
     table = ImageTable.load(out / "images.json")
     for kind in ("vv", "qk"):
         store = GraphStore.open(out / kind / "graph.zarr")
@@ -100,7 +103,9 @@ def assert_edges(out, store, table, kind, layer, mode):
     for pool, count in ((own & ~np.eye(nodes, dtype=bool), about["c_intra"]), (~own, about["c_inter"])):
         part = np.where(pool, cosines, -np.inf)
         best = np.argsort(-part, axis=1, kind="stable")[:, :count]
-        np.put_along_axis(chosen, best, np.take_along_axis(part, best, 1), 1)
+        kept = np.zeros_like(cosines)
+        np.put_along_axis(kept, best, np.take_along_axis(part, best, 1), 1)
+        chosen = np.maximum(chosen, kept)
     chosen = np.where(chosen >= about["threshold"], chosen, 0) ** about["sharpen"]
     expected = (chosen + chosen.T) / 2
     if about["hubs"] == "sinkhorn":
@@ -115,7 +120,7 @@ def assert_edges(out, store, table, kind, layer, mode):
         found[np.repeat(block.rows, np.diff(block.indptr)), block.column_ids[block.indices]] = block.values
     np.testing.assert_array_equal(found, found.T)
     # Near ties may be decided otherwise in float32; an approximate search may miss a twentieth of the neighbours.
-    allowed = 0.02 if about["scope"] == "batch" else 0.35
+    allowed = 0.05 if about["scope"] == "batch" else 0.35
     assert np.linalg.norm(found - expected) <= allowed * np.linalg.norm(expected)
 
 
