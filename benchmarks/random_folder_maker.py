@@ -36,7 +36,7 @@ STEMS = (
         "50%25",
         "a'b\"c",
     ),
-    *("image.json", "index.html", "run", "report", "images", "nul", "<script>alert(1)</script>", "a;b|c", "tail "),
+    *("image.json", "index.html", "run", "report", "images", "nul", "<img src=x onerror=alert(1)>", "a;b|c", "tail "),
     *("line\nbreak", "\x1b[31mred", "e\u0301", "\u202egpj", "long" * 50),
 )
 SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".bmp", ".tif", ".tiff", ".webp", ".gif")

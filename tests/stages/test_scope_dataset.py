@@ -105,7 +105,7 @@ def equal_graphs(first, second, kind="vv"):
 
 def all_facts(out, kind="vv"):
     facts = GraphStore.open(out / kind / "graph.zarr").attributes["facts"]["all"]
-    return {name: facts[name] for name in facts if name not in ("blocks", "mean_degree")}
+    return {name: facts[name] for name in facts if name not in ("blocks", "mean_degree", "recall_asked")}
 
 
 def copies(options, tmp_path, *names):
