@@ -16,9 +16,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: env
 	$(BIN)/python -m spectral_graph.build --dataset coco --out $(RUN)
 
-# Two processes: most tests use one core.
+# Two processes: most tests use one core. One thread in each: more would wait for each other.
 test: env
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: env
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ the photos are the first of the built-in sample. Steps of Adam are the one thing
 10,500 of `released` would take minutes.
 """
 
+import gc
 import json
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     small.save_stable_diffusion(root / "unet")
     small.save_dit(root / "dit")
     small.save_stable_diffusion_3(root / "mmdit")
+    gc.collect()
+    gc.freeze()  # the modules of these libraries, which every stage would look through
     return {family: root / family for family in FAMILIES}
 
 
