@@ -15,6 +15,7 @@ import collections
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import re
 import sys
@@ -105,8 +106,8 @@ def main() -> None:
     began, results = time.monotonic(), []
     seeds = range(options.seed, options.seed + options.runs)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.processes)))
-    # A process begins anew after some runs: what libraries keep would add up.
-    with ProcessPoolExecutor(options.processes, initializer=settle, max_tasks_per_child=50) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, spawn, initializer=settle) as pool:
         pending = [pool.submit(one_run, seed, options.keep and str(options.keep)) for seed in seeds]
         for future in as_completed(pending):
             result = future.result()
