@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+from PIL import Image
+
 from spectral_graph.config import RunConfig
 from spectral_graph.data.dataset import Dataset
+from spectral_graph.data.images import decoding
+from spectral_graph.data.preprocess import crop_label
 from spectral_graph.errors import ConfigError, ImageError
 
 CLUSTERS_WITHOUT_CLASSES = 10
@@ -31,6 +36,8 @@ def check_labels(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
     if dataset.unreadable_labels and config.bad_images == "refuse":
         identity, reason = dataset.unreadable_labels[0]
         raise ImageError(f"label of image {identity}: {reason}; count it as missing with --bad-images skip")
+    if config.bad_images == "refuse":
+        _refuse_other_shapes(dataset)
     clusters, classes = cluster_count(config, dataset), len(dataset.classes)
     if clusters * classes > MOST_COUNTS:
         raise ConfigError(
@@ -41,3 +48,20 @@ def check_labels(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
         found = "no class" if classes == 0 else f"one class, {dataset.classes[0]}"
         return (f"there is {found}, so the number of regions is {clusters} (--clusters)",)
     return ()
+
+
+def _refuse_other_shapes(dataset: Dataset) -> None:
+    """Raise ImageError for a label map that is no scaled version of its photo; only the heads of the files are read."""
+    for record in dataset.records:
+        if record.label is None:
+            continue
+        with decoding(record.label), Image.open(record.label) as label:
+            shape = label.height, label.width
+        with decoding(record.image), Image.open(record.image) as photo:
+            width, height = photo.size
+        try:
+            crop_label(np.broadcast_to(np.int8(0), shape), (0, 0, width, height), (height, width))
+        except ImageError as error:
+            raise ImageError(
+                f"label of image {record.id}: {error}; count it as missing with --bad-images skip"
+            ) from error
