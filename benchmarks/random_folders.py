@@ -128,7 +128,7 @@ def show(console: Console, results: list[dict[str, Any]]) -> None:
     table = Table("outcome", "runs")
     refused = [result for result in results if result["code"] == 2]
     table.add_row("finished, counts add up", str(sum(r["code"] == 0 and not r["faults"] for r in results)))
-    table.add_row("refused in words before the extraction", str(sum(not r["faults"] for r in refused)))
+    table.add_row("refused with one error line before the extraction", str(sum(not r["faults"] for r in refused)))
     table.add_row("faults", str(sum(bool(r["faults"]) for r in results)))
     console.print(table)
     for kind, count in collections.Counter(kind_of(r["error"]) for r in refused).most_common(30):

@@ -1,4 +1,4 @@
-"""Any damage to run.json, images.json or files.json: the command succeeds, or says in words what is wrong.
+"""Any damage to run.json, images.json or files.json: the command succeeds, or reports a `SpectralGraphError`.
 
 More examples: `pytest tests/test_fuzz_run_files.py --hypothesis-profile=long`.
 """
