@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
 from spectral_graph.allowed import checked
 from spectral_graph.errors import ConfigError
@@ -41,7 +41,21 @@ def _label_values(value: str) -> str:
     return "auto" if values is None else ",".join(map(str, values)) or "none"
 
 
+def _local(value: Any) -> Any:
+    if isinstance(value, str) and is_url(value):
+        raise ValueError("this is a URL, and only runs are kept behind URLs; copy it to a local disk and name that")
+    return local_path(value) if isinstance(value, str) else value
+
+
+def _model(value: str) -> str:
+    return str(local_path(value)) if value.startswith("~") else value
+
+
 Device = Annotated[str, AfterValidator(_device)]
+LocalPath = Annotated[Path, BeforeValidator(_local), PlainSerializer(stored_path, str, when_used="json")]
+"""A local file or folder; ~ is expanded, and names that are not UTF-8 survive JSON."""
+Model = Annotated[str, AfterValidator(_model)]
+"""A model's name, or its folder."""
 
 
 def option(stage: str, default: Any, text: str, **limits: Any) -> Any:
@@ -57,7 +71,7 @@ class RunConfig(BaseModel):
     dataset: Literal["coco", "cocostuff", "cityscapes", "voc", "camvid", "folder"] = option(
         "extract", "coco", "data set"
     )
-    root: Path | None = option(
+    root: LocalPath | None = option(
         "extract", None, "folder of the data set; without it SPECTRAL_GRAPH_DATA, and for coco the built-in sample"
     )
     split: str | None = option("extract", None, "split, e.g. train2017 or val")
@@ -67,13 +81,13 @@ class RunConfig(BaseModel):
     )
     size: str = option("extract", "320", "pixels: 320, or HEIGHTxWIDTH with --preprocess resize")
     resample: Literal["bilinear", "nearest"] = option("extract", "bilinear", "resampling of the photos")
-    model: str = option(
+    model: Model = option(
         "extract",
         "focus_vits14",
         "focus_vits14 (offline), an alias such as sd14 (spectral-graph models lists them), a timm name, or a folder of "
         "diffusers or transformers",
     )
-    weights: Path | None = option(
+    weights: LocalPath | None = option(
         "extract", None, "local weights of the model: a file (safetensors, pth), or a folder of diffusers, transformers"
     )
     layers: str = option(
@@ -157,7 +171,7 @@ class RunConfig(BaseModel):
     tol: float = option("solve", 1e-3, "chebyshev: largest residual of an eigenvector", ge=1e-6)
     degree: int = option("solve", 40, "chebyshev: largest degree of the filter", ge=2, le=60)
     max_rounds: int = option("solve", 30, "chebyshev: rounds at most", ge=1)
-    warm_start: Path | None = option(
+    warm_start: LocalPath | None = option(
         "solve", None, "chebyshev: begin with the eigenvectors of this earlier run on the same images, on any grid"
     )
     steps: int = option("solve", 2100, "adam: steps", ge=1)
@@ -213,22 +227,6 @@ class RunConfig(BaseModel):
     )
 
     gallery: int = option("report", 8, "images shown in the report", ge=0)
-
-    @field_validator("root", "weights", "warm_start", mode="before")
-    @classmethod
-    def _local(cls, value: Any) -> Any:
-        if isinstance(value, str) and is_url(value):
-            raise ValueError("this is a URL, and only runs are kept behind URLs; copy it to a local disk and name that")
-        return local_path(value) if isinstance(value, str) else value
-
-    @field_serializer("root", "weights", "warm_start", when_used="json-unless-none")
-    def _stored(self, value: Path) -> str:
-        return stored_path(value)
-
-    @field_validator("model")
-    @classmethod
-    def _folder_of_model(cls, value: str) -> str:
-        return str(local_path(value)) if value.startswith("~") else value
 
     @field_validator("kinds", "kmeans_seeds")
     @classmethod

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spectral_graph.allowed import checked
-from spectral_graph.config import Device
+from spectral_graph.config import Device, LocalPath, Model
 from spectral_graph.errors import ConfigError
-from spectral_graph.readable import stored_path
-from spectral_graph.remote.url import local_path
 
 
 class ImageConfig(BaseModel):
@@ -20,12 +17,12 @@ class ImageConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    model: str = Field(
+    model: Model = Field(
         "focus_vits14",
         description="focus_vits14 (offline), an alias such as sd14 (spectral-graph models lists them), a timm name, or "
         "a folder of diffusers or transformers",
     )
-    weights: Path | None = Field(None, description="local weights of the model: a file or a folder")
+    weights: LocalPath | None = Field(None, description="local weights of the model: a file or a folder")
     layers: str = Field("all", description="attention layers: all, 5-11, 0,3,7, last:4, mid,up[:6], decoder")
     size: int = Field(
         448, description="the photo, in its own shape, is resized to about SIZE x SIZE pixels in area", ge=1, le=8192
@@ -65,20 +62,6 @@ class ImageConfig(BaseModel):
     mask_iou: float = Field(0.7, description="two masks that overlap by more than this IoU are one", gt=0, le=1)
     mask_area: str = Field("0.01-0.9", description="smallest and largest mask, as shares of the photo")
     max_masks: int = Field(12, description="masks kept at most", ge=0)
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def _local(cls, value: Any) -> Any:
-        return local_path(value) if isinstance(value, str) else value
-
-    @field_serializer("weights", when_used="json-unless-none")
-    def _stored(self, value: Path) -> str:
-        return stored_path(value)
-
-    @field_validator("model")
-    @classmethod
-    def _folder_of_model(cls, value: str) -> str:
-        return str(local_path(value)) if value.startswith("~") else value
 
     @field_validator("clusters")
     @classmethod
