@@ -225,8 +225,9 @@ def test_bad_requests_are_worded(graph, tmp_path):
     half = csr_matrix((block.values, block.indices, block.indptr), shape=(20, 20))[:10, :10]
     parts = (half.indptr.astype(np.int64), half.indices, half.data)
     store.write("blocks/b/000001", Block(block.rows[:10], *parts, np.asarray(half.sum(axis=1)).ravel(), {}))
-    with pytest.raises(SolverError, match=r"layer b has 10 nodes.* 4 images"):
+    with pytest.raises(SolverError) as caught:
         run(store, tmp_path / "w2")
+    assert all(value in str(caught.value) for value in ("layer b", "10 nodes", "4 images"))
     columns = np.arange(30)
     everywhere = Block(block.rows, block.indptr, block.indices, block.values, block.degree, {}, columns)
     for name in BATCHES:
