@@ -90,6 +90,8 @@ def draw(
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.add_subplot())
         svg, png = io.StringIO(), io.BytesIO()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the layout that was just computed holds for both files
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
         figure.savefig(png, format="png", dpi=160, facecolor="white")
     return Chart(name, title, caption, alt, _for_page(svg.getvalue(), name), png.getvalue())

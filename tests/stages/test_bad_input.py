@@ -151,7 +151,7 @@ def test_damaged_graph_block_names_itself_and_can_be_recomputed(capsys, options,
     code, captured = call(capsys, options, out)
     assert code == 2
     assert "damaged block" in captured.err
-    assert call(capsys, options, out, "--force", "graph")[0] == 0
+    assert call(capsys, options, out, "--force", "graph", command="evaluate")[0] == 0
 
 
 def test_stages_one_by_one_take_over_the_options_of_the_run(capsys, options, tmp_path):
@@ -159,7 +159,7 @@ def test_stages_one_by_one_take_over_the_options_of_the_run(capsys, options, tmp
     assert call(capsys, options, out, command="extract")[0] == 0
     for stage in ("graph", "solve", "orthogonalise", "segment", "evaluate", "report"):
         assert main([stage, str(out), "--quiet"]) == 0
-    assert call(capsys, options, tmp_path / "whole")[0] == 0
+    assert call(capsys, options, tmp_path / "whole", command="evaluate")[0] == 0
     assert (out / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
 
 
@@ -213,8 +213,8 @@ def test_no_room_is_worded_and_the_run_goes_on_later(capsys, options, tmp_path, 
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     assert "is full" in result.stderr.splitlines()[-1]
-    assert call(capsys, options, out)[0] == 0
-    assert call(capsys, options, tmp_path / "whole")[0] == 0
+    assert call(capsys, options, out, command="evaluate")[0] == 0
+    assert call(capsys, options, tmp_path / "whole", command="evaluate")[0] == 0
     assert (out / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
 
 
@@ -236,10 +236,10 @@ def test_two_processes_cannot_work_on_one_run(capsys, options, tmp_path):
 
 
 def test_uncompiled_operators_warn_once_and_give_the_same_scores(capsys, options, tmp_path, monkeypatch):
-    assert call(capsys, options, tmp_path / "compiled", "--quiet")[0] == 0
+    assert call(capsys, options, tmp_path / "compiled", "--quiet", command="evaluate")[0] == 0
     flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     hidden = "import sys; sys.modules['spectral_graph._C'] = None\nfrom spectral_graph.cli import main\n"
-    command = [sys.executable, "-c", f"{hidden}sys.exit(main(sys.argv[1:]))", "build", "--out", str(tmp_path / "plain")]
+    command = [sys.executable, "-c", f"{hidden}sys.exit(main(sys.argv[1:]))", "evaluate", str(tmp_path / "plain")]
     result = subprocess.run([*command, *flags, "--quiet"], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("UncompiledWarning") == 1

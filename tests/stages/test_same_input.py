@@ -22,8 +22,8 @@ from spectral_graph.progress import Reporter
 from spectral_graph.stages import extract
 
 
-def run(options, out, **more) -> Path:
-    return run_pipeline(make_config(options), out, reporter=Reporter(quiet=True), **more)
+def run(options, out, until="evaluate", **more) -> Path:
+    return run_pipeline(make_config(options), out, until=until, reporter=Reporter(quiet=True), **more)
 
 
 def flags(options) -> list[str]:

