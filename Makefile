@@ -28,9 +28,11 @@ lint: env
 cuda-check: env
 	$(BIN)/python tools/cuda_toolkit.py
 	$(BIN)/python tools/cuda_check.py
+	$(BIN)/python tools/checked.py record cuda-check
 
 sanitize: env
 	$(BIN)/python tools/sanitize.py
+	$(BIN)/python tools/checked.py record sanitize
 
 env: $(VENV)/.installed
 
