@@ -11,7 +11,7 @@ from spectral_graph.config import PRESETS, RunConfig, make_config
 from spectral_graph.embed import Layer
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.affinity import TENSORS
-from spectral_graph.stages.context import ImageTable
+from spectral_graph.runs.image_table import ImageTable
 
 LAYERS = 7
 GRAPHS: dict[str, dict[str, object]] = {

@@ -37,7 +37,7 @@ def settle() -> None:
         "timm",
         "onnx",
         "matplotlib.pyplot",
-        "spectral_graph.cli",
+        "spectral_graph.cli.commands",
         "spectral_graph.pipeline",
         "sklearn.cluster",
     ):
@@ -48,7 +48,7 @@ def settle() -> None:
 
 def one_run(seed: int, keep: str | None) -> dict[str, Any]:
     """Build the run of a seed in this process, with its output in a file; return what became of it."""
-    from spectral_graph.command import main
+    from spectral_graph.cli.entry import main
 
     with tempfile.TemporaryDirectory(prefix="random-folder-") as name:
         made = make_folder(Path(name), seed)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from spectral_graph.version import __version__
 
 if TYPE_CHECKING:
     from spectral_graph.bank import Bank
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from spectral_graph.data import open_dataset
     from spectral_graph.embed import Embedding, spectral_embedding
     from spectral_graph.errors import SpectralGraphError
-    from spectral_graph.features.model import load_model
+    from spectral_graph.features.load import load_model
     from spectral_graph.graph.affinity import build_affinity
     from spectral_graph.graph.blocks import Block, GraphStore
     from spectral_graph.graph.operator import BlockOperator, affinity_operator, merged_operator
@@ -41,7 +41,7 @@ _HOMES = {
     "Embedding": "embed",
     "spectral_embedding": "embed",
     "SpectralGraphError": "errors",
-    "load_model": "features.model",
+    "load_model": "features.load",
     "build_affinity": "graph.affinity",
     "Block": "graph.blocks",
     "GraphStore": "graph.blocks",

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
-from spectral_graph.allowed import checked
 from spectral_graph.errors import ConfigError
-from spectral_graph.ignored_values import parse_ignore
-from spectral_graph.readable import stored_path
-from spectral_graph.remote.url import is_url, local_path
+from spectral_graph.io.readable import stored_path
+from spectral_graph.io.url import is_url, local_path
+from spectral_graph.options.allowed import checked
+from spectral_graph.options.ignored_values import parse_ignore
 
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "report")
 KINDS = ("vv", "qk", "kk")

@@ -21,7 +21,6 @@ import numpy as np
 from spectral_graph.config import RunConfig, make_config
 from spectral_graph.errors import ConfigError, DiskFullError, GraphError, SpectralGraphWarning
 from spectral_graph.features.device import find_device, memory_in_words
-from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
 from spectral_graph.graph.facts import GraphFacts
@@ -31,6 +30,7 @@ from spectral_graph.graph.merge import Normalisation, write_merged
 from spectral_graph.graph.neighbours import Method
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.graph.selection import Selection
+from spectral_graph.io.files import remove
 from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.device_room import check_kernels, check_room
 from spectral_graph.vectors import first_nodes, ready_rows, split_layers

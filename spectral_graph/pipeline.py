@@ -12,11 +12,11 @@ from spectral_graph.data.inputs import TABLE, Digests, labels_fingerprint, photo
 from spectral_graph.distributed.join import join_world, process_of_machine
 from spectral_graph.distributed.world import World
 from spectral_graph.errors import ConfigError, MissingDataError
-from spectral_graph.files import disk_full_in_words
-from spectral_graph.manifest import read_manifest
+from spectral_graph.io.files import disk_full_in_words
+from spectral_graph.io.readable import readable
 from spectral_graph.progress import Reporter
-from spectral_graph.readable import readable
-from spectral_graph.run import RunDirectory
+from spectral_graph.runs.directory import RunDirectory
+from spectral_graph.runs.manifest import read_manifest
 from spectral_graph.stages.context import Context
 from spectral_graph.stages.label_checks import check_labels
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from spectral_graph.terminal import Lasting, printable
+from spectral_graph.text.terminal import Lasting, printable
 
 SECONDS_BETWEEN_LINES = 5.0
 

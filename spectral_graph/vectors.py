@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from spectral_graph.borrow import borrow
 from spectral_graph.errors import FeatureError
 from spectral_graph.graph.neighbours import ArrayRows, Rows
+from spectral_graph.io.readonly_tensor import as_readonly_tensor
 
 PART = 4096
 """Rows that are read at a time."""
@@ -158,7 +158,7 @@ class GivenRows(ArrayRows):
     def parts(self) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the first row of each part, and the part."""
         for start in range(0, self.shape[0], PART):
-            yield start, borrow(self.read(slice(start, min(start + PART, self.shape[0]))))
+            yield start, as_readonly_tensor(self.read(slice(start, min(start + PART, self.shape[0]))))
 
 
 class ScaledRows:

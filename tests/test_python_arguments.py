@@ -9,10 +9,10 @@ from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.neighbours import ArrayRows, find_neighbours
 from spectral_graph.graph.selection import Selection
 from spectral_graph.ops import use_backend
-from spectral_graph.orthogonalise import orthogonalise
 from spectral_graph.per_image.operator import MergedAttention, head_graph
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.solve.adam import AdamSettings, open_state
+from spectral_graph.solve.orthogonalise import orthogonalise
 
 
 def test_a_path_may_be_a_str(tmp_path):

@@ -340,7 +340,7 @@ def test_too_many_neighbours_without_images_say_nothing_of_images():
 
 
 def test_a_full_disk_is_told_with_the_cure_of_this_call(monkeypatch, tmp_path):
-    from spectral_graph.files import require_space
+    from spectral_graph.io.files import require_space
 
     def full(*_):
         require_space(tmp_path, 1 << 60, "scratch files")

@@ -23,7 +23,7 @@ from spectral_graph.bank.generation import CURRENT, PREVIOUS, Generation
 from spectral_graph.bank.rows import RowFile, storage_dtype
 from spectral_graph.bank.succession import complete, left_behind, next_of, records_after, remove_others, start_next
 from spectral_graph.errors import FormatError
-from spectral_graph.files import sync_folder, write_atomically
+from spectral_graph.io.files import sync_folder, write_atomically
 
 if TYPE_CHECKING:
     import torch

@@ -15,9 +15,9 @@ from typing_extensions import TypedDict
 
 from spectral_graph.bank.rows import SUFFIXES, RowFile, recompute, storage_dtype
 from spectral_graph.errors import FormatError
-from spectral_graph.files import read_json, write_atomically, write_json
-from spectral_graph.inside import PlainName, distinct, shown
-from spectral_graph.validation import validated
+from spectral_graph.io.files import read_json, write_atomically, write_json
+from spectral_graph.io.inside import PlainName, distinct, shown
+from spectral_graph.io.validation import validated
 
 FORMAT = 2
 CURRENT, PREVIOUS = "bank.json", "previous.json"

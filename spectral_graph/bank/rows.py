@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from spectral_graph.errors import ConfigError, FormatError
-from spectral_graph.files import disk_full_in_words
+from spectral_graph.io.files import disk_full_in_words
 
 SUFFIXES = {"float32": "f32", "bfloat16": "bf16"}
 READ_BYTES = 1 << 24

@@ -10,7 +10,7 @@ import numpy as np
 
 from spectral_graph.bank.generation import PREVIOUS, Generation, record_dtype
 from spectral_graph.bank.rows import READ_BYTES, SUFFIXES, RowFile, allocate
-from spectral_graph.files import disk_full_in_words, remove, require_space, sync_folder
+from spectral_graph.io.files import disk_full_in_words, remove, require_space, sync_folder
 
 
 def left_behind(folder: Path, now: Generation) -> bool:

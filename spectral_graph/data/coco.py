@@ -14,7 +14,7 @@ from spectral_graph.data.labels import LabelSet
 from spectral_graph.data.layout import choose_split, first_folder
 from spectral_graph.data.listed_files import MAP_SUFFIXES, PHOTO_SUFFIXES, ListedFiles, without_suffix
 from spectral_graph.errors import DataError, ImageError
-from spectral_graph.inside import inside
+from spectral_graph.io.inside import inside
 
 
 class CocoPanoptic(Dataset):

@@ -22,7 +22,7 @@ from PIL import Image
 from spectral_graph.data.dataset import Dataset
 from spectral_graph.data.images import orientation
 from spectral_graph.data.read_ahead import read_ahead
-from spectral_graph.files import write_atomically
+from spectral_graph.io.files import write_atomically
 from spectral_graph.progress import Reporter
 
 TABLE = ".inputs.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spectral_graph.data.text_file import read_lines
 from spectral_graph.errors import ConfigError, DataError, MissingDataError, UnsafePathError
-from spectral_graph.inside import relative_parts
+from spectral_graph.io.inside import relative_parts
 
 
 def first_folder(candidates: Sequence[Path], what: str, cure: str) -> Path:

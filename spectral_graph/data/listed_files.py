@@ -8,7 +8,7 @@ from pathlib import Path
 from spectral_graph.data.dataset import ImageRecord
 from spectral_graph.data.layout import file_names, listed_name, read_list, refuse_repetition
 from spectral_graph.errors import UnsafePathError
-from spectral_graph.inside import inside
+from spectral_graph.io.inside import inside
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Of the photos of a data set with a list; the first one is that of the published layouts."""

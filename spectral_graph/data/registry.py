@@ -17,7 +17,7 @@ from spectral_graph.data.sample import Sample
 from spectral_graph.data.voc import Voc
 from spectral_graph.data.walk import SUFFIXES
 from spectral_graph.errors import ConfigError, DataError, MissingDataError
-from spectral_graph.ignored_values import parse_ignore
+from spectral_graph.options.ignored_values import parse_ignore
 
 DATASETS = ("coco", "cocostuff", "cityscapes", "voc", "camvid", "folder")
 

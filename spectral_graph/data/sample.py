@@ -15,7 +15,7 @@ from spectral_graph.data.labels import COARSE_CLASSES, coarse_table
 from spectral_graph.data.layout import refuse_repetition
 from spectral_graph.data.text_file import read_bytes
 from spectral_graph.errors import DataError, MissingDataError
-from spectral_graph.inside import inside
+from spectral_graph.io.inside import inside
 
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 

@@ -13,7 +13,7 @@ from PIL import features
 
 from spectral_graph.data.result_folders import is_result_folder
 from spectral_graph.errors import DataError
-from spectral_graph.readable import readable
+from spectral_graph.io.readable import readable
 
 
 def _suffixes() -> tuple[str, ...]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spectral_graph.features.hooks import hook_attention
+    from spectral_graph.features.load import load_model
     from spectral_graph.features.model import (
         DEFAULT_MODEL,
         Extraction,
         LayerInfo,
         VisionModel,
         WeightsInfo,
-        load_model,
     )
     from spectral_graph.features.noise import Noise
 
@@ -28,7 +28,7 @@ _HOMES = {
     "VisionModel": "model",
     "WeightsInfo": "model",
     "hook_attention": "hooks",
-    "load_model": "model",
+    "load_model": "load",
 }
 
 __all__ = [

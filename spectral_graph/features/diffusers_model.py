@@ -14,7 +14,7 @@ from spectral_graph.features.diffusion import DiffusionFeatures
 from spectral_graph.features.noise import Noise
 from spectral_graph.features.packages import require, silent
 from spectral_graph.features.snapshot import open_folder
-from spectral_graph.files import read_json
+from spectral_graph.io.files import read_json
 
 _MARKER = "model_index.json"
 _PARTS = ("unet", "transformer", "vae", "scheduler", "text_encoder", "text_encoder_2", "text_encoder_3")

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 
 from typing_extensions import TypedDict
 
-from spectral_graph.columns import WIDTH, Column, table, wrapped
 from spectral_graph.features.catalogue import CATALOGUE, PACKAGES, Entry
 from spectral_graph.features.model import DEFAULT_MODEL
+from spectral_graph.text.columns import WIDTH, Column, table, wrapped
 
 _COLUMNS = (
     Column("model", False),

@@ -25,10 +25,10 @@ from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FeatureError, FormatError
-from spectral_graph.files import disk_full_in_words
-from spectral_graph.inside import PlainName, distinct, shown
-from spectral_graph.validation import validated
-from spectral_graph.zarr_group import ATTRIBUTES, open_described
+from spectral_graph.io.files import disk_full_in_words
+from spectral_graph.io.inside import PlainName, distinct, shown
+from spectral_graph.io.validation import validated
+from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

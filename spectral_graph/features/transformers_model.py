@@ -11,7 +11,7 @@ from spectral_graph.errors import ModelError, WeightsError
 from spectral_graph.features.packages import require, silent
 from spectral_graph.features.snapshot import open_folder
 from spectral_graph.features.token_vit import TokenTransformerFeatures
-from spectral_graph.files import read_json
+from spectral_graph.io.files import read_json
 
 _PATTERNS = ("*.json", "model*.safetensors", "pytorch_model*.bin")
 _MARKER = "config.json"

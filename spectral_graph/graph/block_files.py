@@ -16,8 +16,8 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from spectral_graph.direct_read import read_direct
-from spectral_graph.files import decode_json, write_atomically
+from spectral_graph.io.direct_read import read_direct
+from spectral_graph.io.files import decode_json, write_atomically
 
 _CRC_BYTES = 4
 

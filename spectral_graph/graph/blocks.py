@@ -23,11 +23,11 @@ import numpy as np
 import zarr
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import disk_full_in_words, remove
 from spectral_graph.graph.block_files import read_array, read_block_files, write_block_files, write_group
 from spectral_graph.graph.layer_grids import layer_nodes
-from spectral_graph.inside import shown
-from spectral_graph.zarr_group import ATTRIBUTES, open_described
+from spectral_graph.io.files import disk_full_in_words, remove
+from spectral_graph.io.inside import shown
+from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
 FORMAT = 1
 CHUNK = 1 << 20

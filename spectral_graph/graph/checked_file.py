@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import disk_full_in_words, sync_folder
+from spectral_graph.io.files import disk_full_in_words, sync_folder
 
 _MAGIC = int.from_bytes(b"sg-part1", "little")
 _NUMBER = np.dtype("<u8")

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from spectral_graph.files import remove
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.hubs import balance
 from spectral_graph.graph.lists import ListFiles, Lists, Transposed
 from spectral_graph.graph.selection import Selection
 from spectral_graph.graph.symmetrise import row_sums, scaled, symmetrise_rows
+from spectral_graph.io.files import remove
 
 HELD_BYTES = 128 << 20
 """Up to this size the rows of A that balancing multiplies again and again stay in memory instead of being read anew."""

@@ -14,8 +14,8 @@ import torch
 from scipy.sparse import coo_matrix, csr_matrix
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import remove
 from spectral_graph.graph.checked_file import is_whole, read_part, write_parts
+from spectral_graph.io.files import remove
 from spectral_graph.ops import csr_transpose
 
 

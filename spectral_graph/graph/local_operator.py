@@ -16,11 +16,11 @@ import numpy as np
 from spectral_graph.bank.rows import allocate
 from spectral_graph.distributed.world import World
 from spectral_graph.errors import ConfigError
-from spectral_graph.files import disk_full_in_words, require_space
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.merge import Normalisation, require_normalisation
 from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator, ReadyBlock
+from spectral_graph.io.files import disk_full_in_words, require_space
 
 HALO_BYTES = 256 << 20
 """Up to this size the rows that a product needs are gathered in memory, beyond it on disk."""

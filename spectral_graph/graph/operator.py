@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from spectral_graph.borrow import borrow
 from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
@@ -18,9 +17,10 @@ from spectral_graph.graph.layer_grids import layer_nodes
 from spectral_graph.graph.merge import Normalisation, require_normalisation
 from spectral_graph.graph.operand import dense_operand, require_columns
 from spectral_graph.graph.waves import Extent, Waves, plan_waves
+from spectral_graph.io.paging import Pager, exceed_memory
+from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.memory import left_bytes, limit_bytes
 from spectral_graph.ops import csr_spmm
-from spectral_graph.paging import Pager, exceed_memory
 
 KEPT_BYTES = 64 << 20
 SWEEP_BYTES = 640 << 20
@@ -308,7 +308,7 @@ def _span(ids: np.ndarray) -> np.ndarray | slice:
 
 def _product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
     """Return what a block adds to its rows of the product with x (N, C)."""
-    product: np.ndarray = csr_spmm(*block.matrix, borrow(x[block.columns]), check=False).numpy()
+    product: np.ndarray = csr_spmm(*block.matrix, as_readonly_tensor(x[block.columns]), check=False).numpy()
     return product
 
 

@@ -9,11 +9,11 @@ import platform
 import torch
 from typing_extensions import TypedDict
 
-from spectral_graph import __version__
-from spectral_graph.columns import WIDTH, Column, fields, table
 from spectral_graph.ops.backends import BACKENDS, find_backend
 from spectral_graph.ops.cuda import load_cuda
 from spectral_graph.ops.library import compiled, uncompiled_reason
+from spectral_graph.text.columns import WIDTH, Column, fields, table
+from spectral_graph.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "numba", "torch_sparse", "cupy-cuda12x", "cupy-cuda13x")
 

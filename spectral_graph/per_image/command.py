@@ -15,6 +15,7 @@ from spectral_graph.data.preprocess import Preprocess
 from spectral_graph.errors import DataError, FeatureError, ImageError
 from spectral_graph.features.catalogue import model_folder
 from spectral_graph.features.device import describe_device, find_device
+from spectral_graph.io.readable import readable
 from spectral_graph.per_image.analysis import analyse
 from spectral_graph.per_image.forward import PhotoSolver
 from spectral_graph.per_image.listing import list_photos
@@ -22,8 +23,7 @@ from spectral_graph.per_image.options import ImageConfig
 from spectral_graph.per_image.page import write_page
 from spectral_graph.per_image.store import Photo, Results
 from spectral_graph.progress import Reporter
-from spectral_graph.readable import readable
-from spectral_graph.run import RunDirectory
+from spectral_graph.runs.directory import RunDirectory
 
 Loaded = tuple[Photo, Image.Image]
 

@@ -13,7 +13,8 @@ import torch
 from spectral_graph.data.preprocess import network_size
 from spectral_graph.features.device import find_device, memory_in_words
 from spectral_graph.features.diffusion import DiffusionFeatures
-from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, load_model
+from spectral_graph.features.load import load_model
+from spectral_graph.features.model import Extraction, LayerInfo, VisionModel
 from spectral_graph.features.noise import Noise
 from spectral_graph.grid_map import Grid
 from spectral_graph.per_image.adam import HeadGraphs, adam

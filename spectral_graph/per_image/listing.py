@@ -8,8 +8,8 @@ from pathlib import Path
 
 from spectral_graph.data.walk import SUFFIXES, find_photos, photo_ids
 from spectral_graph.errors import DataError, MissingDataError
+from spectral_graph.io.readable import readable
 from spectral_graph.per_image.store import ABOUT, PAGE
-from spectral_graph.readable import readable
 from spectral_graph.report.names import FileNames
 
 

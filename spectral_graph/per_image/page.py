@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from spectral_graph.files import write_atomically
+from spectral_graph.io.files import write_atomically
 from spectral_graph.per_image.store import PAGE, Results
 from spectral_graph.report.gallery import Group, Picture, Row
 from spectral_graph.report.html import render_html
 from spectral_graph.report.run_tables import option_tables, skipped_table, version_table
-from spectral_graph.report.words import decimal, percent
-from spectral_graph.run import versions
+from spectral_graph.runs.directory import versions
+from spectral_graph.text.formatting import decimal, percent
 
 _PICTURES = {
     "regions": "regions laid over the photo",

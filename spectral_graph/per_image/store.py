@@ -22,14 +22,14 @@ from typing_extensions import TypedDict
 from spectral_graph.config import PLACE
 from spectral_graph.data.images import decoding
 from spectral_graph.errors import FormatError, ImageError, StaleRunError
-from spectral_graph.files import disk_full_in_words, read_json, remove, write_json
+from spectral_graph.io.files import disk_full_in_words, read_json, remove, write_json
+from spectral_graph.io.readable import readable
+from spectral_graph.io.validation import validated
 from spectral_graph.per_image import pictures
 from spectral_graph.per_image.analysis import Analysis
 from spectral_graph.per_image.options import ImageConfig
-from spectral_graph.readable import readable
-from spectral_graph.run import strangers, versions
+from spectral_graph.runs.directory import strangers, versions
 from spectral_graph.segment import upsample_labels
-from spectral_graph.validation import validated
 
 FORMAT = 1
 _Pair = Annotated[list[int], Field(min_length=2, max_length=2)]

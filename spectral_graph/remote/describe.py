@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import write_json
-from spectral_graph.inside import inside
+from spectral_graph.io.files import write_json
+from spectral_graph.io.inside import inside
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.index import NAME, REPUBLISH
 from spectral_graph.remote.parts import MANIFEST
@@ -18,7 +18,7 @@ from spectral_graph.remote.store import ObjectStore
 from spectral_graph.remote.transfer import transfer
 
 if TYPE_CHECKING:
-    from spectral_graph.run_facts import RunFacts
+    from spectral_graph.runs.facts import RunFacts
 
 _READ = ("images.json", "metrics.json", "/graph.zarr/zarr.json", "/bank.json", ".npy")
 """Ends of the paths of the files that `info` reads; of all others it looks at the size at most."""
@@ -32,7 +32,7 @@ def published_facts(url: str, reporter: Reporter) -> RunFacts:
         UnsafePathError: it lists a file outside of the run.
         RemoteError: the URL cannot be read.
     """
-    from spectral_graph.run_facts import run_facts
+    from spectral_graph.runs.facts import run_facts
 
     store = ObjectStore(url)
     there = Published.read(store)

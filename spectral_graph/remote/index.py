@@ -19,9 +19,9 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from spectral_graph.errors import FormatError, UnsafePathError
-from spectral_graph.files import decode_json
-from spectral_graph.inside import relative_parts, shown
-from spectral_graph.validation import as_tuple, validated
+from spectral_graph.io.files import decode_json
+from spectral_graph.io.inside import relative_parts, shown
+from spectral_graph.io.validation import as_tuple, validated
 
 FORMAT = 1
 NAME = "files.json"

@@ -18,10 +18,10 @@ from pydantic import BeforeValidator, TypeAdapter
 from typing_extensions import TypedDict
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import decode_json, read_json, remove, write_json
+from spectral_graph.io.files import decode_json, read_json, remove, write_json
+from spectral_graph.io.validation import as_tuple, validated
 from spectral_graph.remote.index import Entry, entry_of
 from spectral_graph.remote.parts import refuse_link
-from spectral_graph.validation import as_tuple, validated
 
 STATE, LINES = ".remote.json", ".remote.jsonl"
 _CURE = "remove it, and the same command compares the files anew"

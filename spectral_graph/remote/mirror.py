@@ -23,8 +23,8 @@ from typing import Any
 
 from spectral_graph.config import STAGES
 from spectral_graph.errors import RemoteError, StaleRunError
-from spectral_graph.file_lock import lock_file
-from spectral_graph.files import remove, write_json
+from spectral_graph.io.file_lock import lock_file
+from spectral_graph.io.files import remove, write_json
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.index import NAME, Entry, published_parts
 from spectral_graph.remote.journal import Journal
@@ -41,7 +41,7 @@ from spectral_graph.remote.parts import (
 from spectral_graph.remote.published import Published, fetch, identity, publish, with_stages
 from spectral_graph.remote.store import ASIDE, PROBE, ObjectStore
 from spectral_graph.remote.transfer import transfer
-from spectral_graph.run import OUTPUTS, RunDirectory, read_manifest
+from spectral_graph.runs.directory import OUTPUTS, RunDirectory, read_manifest
 
 
 class Mirror:

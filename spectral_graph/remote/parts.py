@@ -9,7 +9,7 @@ from typing import Any
 
 from spectral_graph.config import KINDS, STAGES
 from spectral_graph.errors import UnsafePathError
-from spectral_graph.run import OUTPUTS
+from spectral_graph.runs.directory import OUTPUTS
 
 MANIFEST = "run.json"
 

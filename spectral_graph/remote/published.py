@@ -10,13 +10,13 @@ from typing import Any
 
 from spectral_graph.config import STAGES
 from spectral_graph.errors import FormatError
-from spectral_graph.files import decode_json, remove
-from spectral_graph.inside import inside
-from spectral_graph.manifest import FORGETTING, checked_manifest
+from spectral_graph.io.files import decode_json, remove
+from spectral_graph.io.inside import inside
 from spectral_graph.remote.index import NAME, REPUBLISH, Entry, Index, digest, entry_of
 from spectral_graph.remote.parts import MANIFEST, complete_stages, stage_of_file
 from spectral_graph.remote.store import ObjectStore
 from spectral_graph.remote.transfer import Moved
+from spectral_graph.runs.manifest import FORGETTING, checked_manifest
 
 _ATTEMPTS = 5
 

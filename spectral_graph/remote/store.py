@@ -12,7 +12,7 @@ import fsspec
 from fsspec.callbacks import Callback
 
 from spectral_graph.errors import ConfigError, RemoteError, SpectralGraphError
-from spectral_graph.files import disk_full_in_words
+from spectral_graph.io.files import disk_full_in_words
 
 PROBE = ".writable"
 """The object that `ObjectStore.require_writable` writes; a process that is killed may leave it."""

@@ -14,7 +14,7 @@ from spectral_graph.report import pictures
 from spectral_graph.report.colours import as_hex, colour_table
 from spectral_graph.report.content import GalleryItem, PathwayView, PhotoLicence, ReportContent
 from spectral_graph.report.names import FileNames, slug
-from spectral_graph.report.words import percent
+from spectral_graph.text.formatting import percent
 
 PAGE_BUDGET = 5_500_000
 """Bytes of JPEG at most that the pictures of a page take together; written as text they take a third more."""

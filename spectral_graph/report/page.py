@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_graph.errors import ConfigError
-from spectral_graph.files import disk_full_in_words, remove
+from spectral_graph.io.files import disk_full_in_words, remove
 from spectral_graph.report import run_tables, score_tables
 from spectral_graph.report.chart import Chart
 from spectral_graph.report.colours import series_colours

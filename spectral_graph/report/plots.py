@@ -12,7 +12,7 @@ from spectral_graph.report.chart import Chart, draw
 from spectral_graph.report.colours import series_colours
 from spectral_graph.report.content import ClassScore, Curve, StageFacts
 from spectral_graph.report.names import slug
-from spectral_graph.report.words import decimal, duration, joined, percent
+from spectral_graph.text.formatting import decimal, duration, joined, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

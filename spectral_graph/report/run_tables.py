@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from spectral_graph.report.content import ALL_LAYERS, FileEntry, GraphFacts, PhotoLicence, SolverFacts, StageFacts
 from spectral_graph.report.table import Cell, Column, Table
-from spectral_graph.report.words import DASH, count, decimal, duration, joined, percent, plain, size
+from spectral_graph.text.formatting import DASH, count, decimal, duration, joined, percent, plain, size
 
 
 def graph_table(graphs: Sequence[GraphFacts]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from spectral_graph.report.content import ClassScore, MeanSd, ScoreRow
 from spectral_graph.report.plots import class_order
 from spectral_graph.report.table import Cell, Column, Table, mark_best
-from spectral_graph.report.words import DASH, count, decimal, percent
+from spectral_graph.text.formatting import DASH, count, decimal, percent
 
 _HUNGARIAN = (
     "Hungarian",

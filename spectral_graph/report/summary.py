@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from spectral_graph.report.content import ALL_LAYERS, ReportContent
-from spectral_graph.report.words import count, duration, percent, short_count, size
+from spectral_graph.text.formatting import count, duration, percent, short_count, size
 
 
 @dataclass(frozen=True)

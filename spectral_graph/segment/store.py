@@ -20,9 +20,9 @@ from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import disk_full_in_words, remove
-from spectral_graph.validation import validated
-from spectral_graph.zarr_group import ATTRIBUTES, open_described
+from spectral_graph.io.files import disk_full_in_words, remove
+from spectral_graph.io.validation import validated
+from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
 FORMAT = 1
 _CURE = "recompute with --force segment"

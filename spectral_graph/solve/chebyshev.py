@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from spectral_graph.bank import Bank
-from spectral_graph.borrow import borrow
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.solve.columns import Array, Columns
 from spectral_graph.solve.dense import NO_EDGES, dense_eigenvectors, is_small, no_edges
 from spectral_graph.solve.device_columns import device_columns
@@ -233,7 +233,7 @@ def rayleigh_quotients(operator: BlockOperator, x: np.ndarray, work: Path) -> np
         operator.apply(x, product)
         top, bottom = np.zeros(x.shape[1]), np.zeros(x.shape[1])
         for own, image in row_parts([x, product]):
-            part = borrow(own).numpy()
+            part = as_readonly_tensor(own).numpy()
             top += np.einsum("nc,nc->c", part, image, dtype=np.float64)
             bottom += np.einsum("nc,nc->c", part, part, dtype=np.float64)
     top, bottom = world.sum(np.stack([top, bottom]))

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spectral_graph.borrow import borrow
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.ops import gram, rotate
 from spectral_graph.solve.device_operator import DeviceOperator
 from spectral_graph.solve.device_room import room_for_blocks
@@ -42,7 +42,7 @@ class DeviceColumns:
 
     def put(self, part: np.ndarray, x: torch.Tensor, row: int) -> None:
         """Copy some rows of x to the device."""
-        x[row : row + len(part), : part.shape[1]] = borrow(part).to(x.device)
+        x[row : row + len(part), : part.shape[1]] = as_readonly_tensor(part).to(x.device)
 
     def save(self, x: torch.Tensor, target: np.ndarray) -> None:
         """Copy x from the device."""

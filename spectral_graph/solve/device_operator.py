@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from spectral_graph.borrow import borrow
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.operand import dense_operand
 from spectral_graph.graph.operator import BlockOperator, ReadyBlock
+from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.ops import csr_spmm
 
 Place = torch.Tensor | slice
@@ -113,7 +113,7 @@ class DeviceOperator:
             GraphError: x is something else, see `dense_operand`.
         """
         given = dense_operand(x, len(self.rows))
-        columns = borrow(given[:, None] if given.ndim == 1 else given).to(self._device)
+        columns = as_readonly_tensor(given[:, None] if given.ndim == 1 else given).to(self._device)
         if not columns.numel():
             return np.empty(given.shape, np.float32)
         wide, out = self.gathered(columns), torch.zeros_like(columns)
@@ -144,7 +144,7 @@ class DeviceOperator:
             return host[-1].to(self._device, non_blocking=True)
 
         def place(ids: np.ndarray | slice) -> Place:
-            return ids if isinstance(ids, slice) else move(borrow(ids.astype(np.int64, copy=False)))
+            return ids if isinstance(ids, slice) else move(as_readonly_tensor(ids.astype(np.int64, copy=False)))
 
         with self._module.stream(self._copies):
             indptr, indices, values = map(move, ready.matrix)

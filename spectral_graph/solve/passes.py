@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from spectral_graph.files import write_atomically
+from spectral_graph.io.files import write_atomically
 
 SECONDS_BETWEEN_SAVES = 10.0
 

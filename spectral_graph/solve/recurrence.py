@@ -8,12 +8,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
-from spectral_graph.borrow import borrow
 from spectral_graph.distributed.world import World
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.io.paging import Pager, exceed_memory
+from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.ops import chebyshev_step_
-from spectral_graph.paging import Pager, exceed_memory
 from spectral_graph.solve.streaming import chunks
 
 Factors = tuple[float, float, float]
@@ -101,7 +101,7 @@ def _whole_step(operator: Operator, x: Array, y: Array, gain: float, shift: floa
         # A node is in several blocks: its own terms are counted once, then every block adds its share.
         for rows in chunks(len(x)):
             own = _tensor(y[rows])
-            (own.zero_() if keep == 0 else own.mul_(keep)).add_(borrow(x[rows]), alpha=shift)
+            (own.zero_() if keep == 0 else own.mul_(keep)).add_(as_readonly_tensor(x[rows]), alpha=shift)
         gain, shift, keep = gain / rounds, 0.0, 1.0
     wide = operator.gathered(x)
     for part in operator.blocks():
@@ -112,8 +112,8 @@ def _whole_step(operator: Operator, x: Array, y: Array, gain: float, shift: floa
 def _add_block(part: Any, wide: Array, own: Array, y: Array, gain: float, shift: float, keep: float) -> None:
     """Set the rows y of a block to gain A x + shift own + keep y; `wide` holds the rows x that its columns count."""
     target = y[part.rows]
-    beside = _tensor(target) if own is y else borrow(own[part.rows])
-    source = borrow(wide[part.columns])
+    beside = _tensor(target) if own is y else as_readonly_tensor(own[part.rows])
+    source = as_readonly_tensor(wide[part.columns])
     indptr, indices, values = part.matrix
     chebyshev_step_(indptr, indices, values, source, beside, _tensor(target), gain, shift, keep, check=False)
     if not isinstance(part.rows, slice):

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spectral_graph.aligned import line_aligned
 from spectral_graph.bank import allocate
-from spectral_graph.borrow import borrow
-from spectral_graph.files import disk_full_in_words, remove, require_space
+from spectral_graph.io.aligned import line_aligned
+from spectral_graph.io.files import disk_full_in_words, remove, require_space
+from spectral_graph.io.paging import Pager
+from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.memory import left_bytes
 from spectral_graph.ops import gram, rotate
-from spectral_graph.paging import Pager
 
 ROWS = 1 << 16
 
@@ -57,7 +57,7 @@ def gram_matrix(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     """Return X^T X, or X^T Y, (C, C) float64, of (N, C) float32 arrays."""
     total = np.zeros((x.shape[1], x.shape[1] if y is None else y.shape[1]))
     for left, *right in row_parts([x] if y is None else [x, y]):
-        total += gram(borrow(left), borrow(right[0]) if right else None).numpy()
+        total += gram(as_readonly_tensor(left), as_readonly_tensor(right[0]) if right else None).numpy()
     return total
 
 
@@ -65,7 +65,7 @@ def gram_matrices(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return X^T X, X^T Y and Y^T Y, (3, C, C) float64, of (N, C) float32 arrays, each read once."""
     total = np.zeros((3, x.shape[1], x.shape[1]))
     for parts in row_parts([x, y]):
-        left, right = map(borrow, parts)
+        left, right = map(as_readonly_tensor, parts)
         total += np.stack([gram(left, None).numpy(), gram(left, right).numpy(), gram(right, None).numpy()])
     return total
 
@@ -74,7 +74,7 @@ def rotate_into(x: np.ndarray, u: np.ndarray, out: np.ndarray) -> None:
     """Write X U into `out`: x (N, C) float32, u (C, K) float64, out (N, K) float32; out may be x if K = C."""
     matrix = torch.from_numpy(np.ascontiguousarray(u, np.float64))
     for part, turned in row_parts([x], [out]):
-        turned[:] = rotate(borrow(part), matrix).numpy()
+        turned[:] = rotate(as_readonly_tensor(part), matrix).numpy()
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.solve.adam import AdamSettings, adam, open_state, solution
 from spectral_graph.solve.objective import Objective
-from spectral_graph.stages.context import Context, ImageTable, graph_of
+from spectral_graph.stages.context import Context, graph_of
 
 
 def solve_by_adam(

@@ -10,8 +10,9 @@ import torch
 
 from spectral_graph.features.device import describe_device
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.solve.chebyshev import Round, chebyshev
-from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.context import Context
 from spectral_graph.stages.solver_device import solver_device
 from spectral_graph.stages.warm_start import warm_start
 

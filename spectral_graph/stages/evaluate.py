@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from spectral_graph import __version__
 from spectral_graph.bank import Bank
 from spectral_graph.data.preprocess import crop_label
 from spectral_graph.errors import ImageError, StaleRunError
 from spectral_graph.evaluate.coordinates import coordinate_regression
 from spectral_graph.evaluate.segmentation import SegmentationResult, evaluate_labels
 from spectral_graph.evaluate.summary import summarise
-from spectral_graph.files import write_json
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.readable import readable
+from spectral_graph.io.files import write_json
+from spectral_graph.io.readable import readable
+from spectral_graph.runs.graph_attributes import AllFacts, graph_facts
+from spectral_graph.runs.image_table import ImageTable
+from spectral_graph.runs.notes import orthogonal_notes, solution_notes
+from spectral_graph.runs.titles import BASELINE, TITLES
 from spectral_graph.segment.store import RegionStore
-from spectral_graph.stages.context import Context, ImageTable, record_of, table_of
-from spectral_graph.stages.graph_attributes import AllFacts, graph_facts
+from spectral_graph.stages.context import Context, record_of, table_of
 from spectral_graph.stages.label_checks import cluster_count
 from spectral_graph.stages.methods import methods_of, raw_rows
-from spectral_graph.stages.notes import orthogonal_notes, solution_notes
-from spectral_graph.stages.titles import BASELINE, TITLES
+from spectral_graph.version import __version__
 
 
 def label_reader(context: Context, table: ImageTable, unreadable: dict[str, str]) -> Callable[[int], np.ndarray | None]:

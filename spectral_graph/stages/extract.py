@@ -27,14 +27,16 @@ from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import DataError, FeatureError, ImageError
 from spectral_graph.features.batch_size import BUDGET, automatic_batch
 from spectral_graph.features.device import describe_device, find_device, memory_in_words
-from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, load_model
+from spectral_graph.features.load import load_model
+from spectral_graph.features.model import Extraction, LayerInfo, VisionModel
 from spectral_graph.features.noise import Noise
 from spectral_graph.features.request import layer_grids
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.files import disk_full_in_words, remove, require_space
 from spectral_graph.graph.affinity import TENSORS
-from spectral_graph.readable import readable
-from spectral_graph.stages.context import Context, ImageTable, KeptImage
+from spectral_graph.io.files import disk_full_in_words, remove, require_space
+from spectral_graph.io.readable import readable
+from spectral_graph.runs.image_table import ImageTable, KeptImage
+from spectral_graph.stages.context import Context
 from spectral_graph.stages.feasible import require_feasible
 
 Outcome = dict[str, Any]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from spectral_graph.files import remove
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import InterLists, LayerBuilder, plan_blocks
 from spectral_graph.graph.layer_lists import LayerLists
 from spectral_graph.graph.neighbours import StoreRows
 from spectral_graph.graph.neighbours.find import HELD_BYTES
 from spectral_graph.graph.neighbours.rows import hold
+from spectral_graph.io.files import remove
 from spectral_graph.stages.graph_job import WORK, GraphJob
 
 

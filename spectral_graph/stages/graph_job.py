@@ -11,14 +11,15 @@ import torch
 
 from spectral_graph.config import RunConfig
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.files import remove
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.facts import GraphFacts
 from spectral_graph.graph.layer_grids import coarse_attribute, layer_map
 from spectral_graph.graph.neighbours import falls_short, shortfall
 from spectral_graph.graph.selection import Selection
-from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.io.files import remove
+from spectral_graph.runs.image_table import ImageTable
+from spectral_graph.stages.context import Context
 
 WORK = ".work"
 """Folder in the store, of files that are not needed once the graph is built."""

@@ -6,10 +6,11 @@ import numpy as np
 
 from spectral_graph.bank import Bank
 from spectral_graph.baselines import FinalFeatures, final_feature_rows
+from spectral_graph.runs.image_table import ImageTable
+from spectral_graph.runs.notes import orthogonal_notes
+from spectral_graph.runs.titles import BASELINE
 from spectral_graph.segment.rows import FirstColumns, NormalisedRows, RowSource, WeightedColumns
-from spectral_graph.stages.context import Context, ImageTable, bank_of, features_of
-from spectral_graph.stages.notes import orthogonal_notes
-from spectral_graph.stages.titles import BASELINE
+from spectral_graph.stages.context import Context, bank_of, features_of
 
 
 def methods_of(context: Context) -> tuple[str, ...]:

@@ -6,22 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
-from spectral_graph.allowed import as_typed, flag
 from spectral_graph.bank import Bank
 from spectral_graph.config import STAGES, RunConfig, stage_of
 from spectral_graph.data.preprocess import Preprocess, parse_size
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.neighbours import falls_short, shortfall
+from spectral_graph.options.allowed import as_typed, flag
 from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
+from spectral_graph.runs.graph_attributes import graph_attributes, graph_facts
+from spectral_graph.runs.image_table import ImageTable
+from spectral_graph.runs.metrics import Mean, Method, Metrics, read_metrics
+from spectral_graph.runs.notes import orthogonal_notes, solution_notes
+from spectral_graph.runs.titles import BASELINE, TITLES
 from spectral_graph.segment.rows import NormalisedRows
 from spectral_graph.segment.store import RegionStore
-from spectral_graph.stages.context import Context, ImageTable, bank_of, record_of, table_of
+from spectral_graph.stages.context import Context, bank_of, record_of, table_of
 from spectral_graph.stages.evaluate import label_reader
-from spectral_graph.stages.graph_attributes import graph_attributes, graph_facts
-from spectral_graph.stages.metrics import Mean, Method, Metrics, read_metrics
-from spectral_graph.stages.notes import orthogonal_notes, solution_notes
-from spectral_graph.stages.titles import BASELINE, TITLES
 
 SHOWN_EIGENVECTORS = 12
 CONTENTS = {

@@ -9,16 +9,17 @@ import numpy as np
 
 from spectral_graph.bank import Bank
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
-from spectral_graph.files import remove
 from spectral_graph.graph.local_operator import local_operator
 from spectral_graph.graph.merge import Normalisation, write_merged
 from spectral_graph.graph.operator import BlockOperator, merged_operator
-from spectral_graph.orthogonalise import orthogonalise
+from spectral_graph.io.files import remove
+from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.solve.chebyshev import rayleigh_quotients
+from spectral_graph.solve.orthogonalise import orthogonalise
 from spectral_graph.solve.widen import float32_rows, image_chunks
 from spectral_graph.stages.adam import solve_by_adam
 from spectral_graph.stages.chebyshev import solve_by_chebyshev
-from spectral_graph.stages.context import Context, ImageTable, bank_of, graph_of, table_of
+from spectral_graph.stages.context import Context, bank_of, graph_of, table_of
 from spectral_graph.stages.yardstick import judge
 
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import torch
 
-from spectral_graph.allowed import as_typed
 from spectral_graph.config import RunConfig
 from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import ConfigError, DeviceMemoryError
 from spectral_graph.features.device import find_device, memory_in_words
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.options.allowed import as_typed
 from spectral_graph.solve.device_room import check_kernels, check_room
 from spectral_graph.stages.context import Context
 

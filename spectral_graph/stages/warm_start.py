@@ -11,9 +11,10 @@ import numpy as np
 from spectral_graph.bank import Bank
 from spectral_graph.errors import ConfigError
 from spectral_graph.grid_map import grid_map
+from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.solve.chebyshev import MEMORY_BYTES
 from spectral_graph.solve.streaming import workspace
-from spectral_graph.stages.context import Context, ImageTable, bank_of
+from spectral_graph.stages.context import Context, bank_of
 
 
 @contextmanager

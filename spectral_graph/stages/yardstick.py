@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.yardstick import Exact, measure
-from spectral_graph.stages.context import Context, ImageTable
+from spectral_graph.stages.context import Context
 from spectral_graph.stages.solver_device import solver_device
 
 LARGEST_EXACT = 1 << 20

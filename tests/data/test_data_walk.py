@@ -18,7 +18,7 @@ from spectral_graph.data import open_dataset
 from spectral_graph.data.folder import ImageFolder
 from spectral_graph.data.walk import SUFFIXES, photo_ids, walk
 from spectral_graph.errors import DataError, ImageError
-from spectral_graph.readable import readable
+from spectral_graph.io.readable import readable
 
 ODD = b"caf\xe9 \xff.png"
 

@@ -17,9 +17,9 @@ from spectral_graph.distributed.shared_bank import commit_together
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.local_operator import LocalOperator
-from spectral_graph.orthogonalise import orthogonalise
 from spectral_graph.solve import chebyshev as solver
 from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients
+from spectral_graph.solve.orthogonalise import orthogonalise
 from spectral_graph.solve.yardstick import measure
 
 PROCESSES = multiprocessing.get_context("forkserver")

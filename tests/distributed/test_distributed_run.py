@@ -23,9 +23,9 @@ from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
-from spectral_graph.run import RunDirectory
+from spectral_graph.runs.directory import RunDirectory
+from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.segment.store import RegionStore
-from spectral_graph.stages.context import ImageTable
 
 CHILDREN = Path("/proc/self/task")
 needs_children = pytest.mark.skipif(not CHILDREN.is_dir(), reason="finds the processes of torchrun in /proc (Linux)")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.errors import ModelError
 from spectral_graph.features import listing
 from spectral_graph.features.catalogue import CATALOGUE, Entry, resolve

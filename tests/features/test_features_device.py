@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
+from spectral_graph.cli.info import describe
 from spectral_graph.config import make_config
 from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import ConfigError, DeviceMemoryError
@@ -20,11 +21,10 @@ from spectral_graph.features.device import describe_device, find_device, memory_
 from spectral_graph.features.model import Extraction
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.features.vit import VisionTransformerFeatures
-from spectral_graph.info import describe
 from spectral_graph.per_image.options import make_image_config
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
-from spectral_graph.run_facts import run_facts
+from spectral_graph.runs.facts import run_facts
 
 MODEL = "vit_tiny_patch16_224"
 QUIET = Reporter(quiet=True)

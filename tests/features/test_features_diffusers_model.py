@@ -45,7 +45,7 @@ def test_half_precision(sd_folder: Path, sd14: DiffusionFeatures, pixels: torch.
 def test_the_whole_way_from_a_saved_folder(
     sd_folder: Path, options: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from spectral_graph.cli import main
+    from spectral_graph.cli.commands import main
     from spectral_graph.features.store import FeatureStore
 
     given = {

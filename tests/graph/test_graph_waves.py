@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array
 
 import spectral_graph.graph.operator as operator_module
-import spectral_graph.paging as paging
+import spectral_graph.io.paging as paging
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.graph.waves import Extent, plan_waves

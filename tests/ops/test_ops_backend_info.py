@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from spectral_graph import ops
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.ops.backends import numba_csr
 from spectral_graph.ops.describe import instruction_set
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.evaluate.confusion import confusion
 from spectral_graph.features.noise import Noise
 from spectral_graph.per_image import store
@@ -329,6 +329,6 @@ def test_importing_the_command_line_stays_light():
     import subprocess
     import sys
 
-    code = "import sys, spectral_graph.cli; print(*sys.modules)"
+    code = "import sys, spectral_graph.cli.commands; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not set(loaded) & {"timm", "matplotlib", "sklearn"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 
 from spectral_graph.config import STAGES
-from spectral_graph.run import FORMAT
+from spectral_graph.runs.directory import FORMAT
 
 FILES = {
     "extract": ["images.json", "features.zarr/zarr.json", "features.zarr/layers/a/c/0", "features.zarr/final/c/0"],

@@ -7,7 +7,7 @@ import urllib.request
 import fsspec
 import pytest
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.errors import ConfigError
 from spectral_graph.remote.store import ObjectStore
 

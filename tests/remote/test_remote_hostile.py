@@ -5,7 +5,8 @@ import json
 import pytest
 from far import FILES, compute, files_of, objects, put
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
+from spectral_graph.cli.listing import info
 from spectral_graph.config import STAGES
 from spectral_graph.errors import FormatError, SpectralGraphError, UnsafePathError
 from spectral_graph.progress import Reporter
@@ -13,7 +14,6 @@ from spectral_graph.remote.index import Entry, Index, digest
 from spectral_graph.remote.mirror import Mirror
 from spectral_graph.remote.published import Published, fetch
 from spectral_graph.remote.store import ObjectStore
-from spectral_graph.results import info
 
 QUIET = Reporter(quiet=True)
 EVIL = b"evil"

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import pytest
 from far import files_of, objects, states
 
-from spectral_graph.cli import main
-from spectral_graph.remote.url import work_folder
+from spectral_graph.cli.commands import main
+from spectral_graph.io.url import work_folder
 
 
 def call(capsys, options, url, *more, command="build"):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_graph.report import words
 from spectral_graph.report.content import ALL_LAYERS, ClassScore, GraphFacts, MeanSd, ScoreRow
 from spectral_graph.report.names import FileNames, slug
 from spectral_graph.report.plots import class_order
@@ -17,20 +16,21 @@ from spectral_graph.report.run_tables import graph_table
 from spectral_graph.report.score_tables import class_table, score_table
 from spectral_graph.report.summary import summary
 from spectral_graph.report.table import mark_best
+from spectral_graph.text import formatting
 
 _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 @given(st.integers(0, 10**15))
 def test_sizes_are_right_to_half_a_per_cent(value):
-    number, unit = words.size(value).split(" ")
+    number, unit = formatting.size(value).split(" ")
     assert float(number) * _UNITS[unit] == pytest.approx(value, rel=0.0051)
     assert len(number.replace(".", "")) <= (3 if value < 999e12 and unit != "B" else 4)
 
 
 @given(st.floats(0, 10**6))
 def test_times_are_right_to_half_of_their_last_place(seconds):
-    text = words.duration(seconds)
+    text = formatting.duration(seconds)
     parts = {unit: float(number) for number, unit in re.findall(r"([\d.]+) (h|min|s)", text)}
     read = 3600 * parts.get("h", 0) + 60 * parts.get("min", 0) + parts.get("s", 0)
     # Hours are cut to whole minutes, not rounded.
@@ -44,28 +44,35 @@ def test_times_are_right_to_half_of_their_last_place(seconds):
     [(0.424, "0.42 s"), (9.996, "10.0 s"), (59.96, "1 min 00 s"), (125, "2 min 05 s"), (7621, "2 h 07 min")],
 )
 def test_times(seconds, text):
-    assert words.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 def test_other_words():
-    assert words.percent(0.20649) == "20.6" and words.percent(None) == words.percent(float("nan")) == words.DASH
     assert (
-        words.count(72013) == "72,013"
-        and words.short_count(6_104_000) == "6.10 M"
-        and words.short_count(99_999) == "99,999"
+        formatting.percent(0.20649) == "20.6"
+        and formatting.percent(None) == formatting.percent(float("nan")) == formatting.DASH
     )
-    assert words.plain(("a", 1, None, True)) == f"a, 1, {words.DASH}, on" and words.plain(0.1) == "0.1"
-    assert words.joined(["a"]) == "a" and words.joined(["a", "b", "c"]) == "a, b and c" and words.joined([]) == ""
-    assert words.decimal(0.981234) == "0.9812" and words.size(None) == words.DASH
+    assert (
+        formatting.count(72013) == "72,013"
+        and formatting.short_count(6_104_000) == "6.10 M"
+        and formatting.short_count(99_999) == "99,999"
+    )
+    assert formatting.plain(("a", 1, None, True)) == f"a, 1, {formatting.DASH}, on" and formatting.plain(0.1) == "0.1"
+    assert (
+        formatting.joined(["a"]) == "a"
+        and formatting.joined(["a", "b", "c"]) == "a, b and c"
+        and formatting.joined([]) == ""
+    )
+    assert formatting.decimal(0.981234) == "0.9812" and formatting.size(None) == formatting.DASH
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1), st.just(float("nan")))), st.booleans())
 def test_the_best_is_that_of_a_loop(values, highest):
-    texts = [words.percent(value) for value in values]
+    texts = [formatting.percent(value) for value in values]
     marks = mark_best(texts, values, highest)
-    known = [float(text) for text in texts if text != words.DASH]
+    known = [float(text) for text in texts if text != formatting.DASH]
     best = (max if highest else min)(known) if len(known) > 1 else None
-    assert marks == [text != words.DASH and best is not None and float(text) == best for text in texts]
+    assert marks == [text != formatting.DASH and best is not None and float(text) == best for text in texts]
 
 
 @settings(max_examples=200)
@@ -105,7 +112,7 @@ def test_totals_of_a_pathway_stand_under_the_line_and_count_once(bare):
 def test_scores_that_are_no_numbers_are_dashes_and_never_the_best(bare):
     none, some = MeanSd(float("nan"), 0.1), MeanSd(0.2, 0.01)
     rows = [ScoreRow(name, 5, 3, 0, *[score] * 4) for name, score in (("a", none), ("b", some))]
-    assert score_table(rows, "cells").rows[0][1].text == words.DASH
+    assert score_table(rows, "cells").rows[0][1].text == formatting.DASH
     assert not any(cell.best for row in score_table(rows, "cells").rows for cell in row)
     assert "20.0 %" in {figure.value for figure in summary(replace(bare, scores=rows))}
 
@@ -117,6 +124,6 @@ def test_classes_stand_in_order_of_pixels_and_methods_may_differ():
     }
     assert class_order(scores) == ["b", "c", "a"]
     rows = [[(cell.text, cell.best) for cell in row] for row in class_table(scores).rows]
-    dash = words.DASH
+    dash = formatting.DASH
     assert rows[0] == [("b", False), ("20.0", False), ("30.0", False), ("40.0", True), (dash, False), ("30", False)]
     assert [cell for cell, _ in rows[1]] == ["c", dash, dash, dash, dash, "20"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spectral_graph.cli import main
-from spectral_graph.run import RunDirectory
+from spectral_graph.cli.commands import main
+from spectral_graph.runs.directory import RunDirectory
 
 
 def call(capsys, options, out, *more, command="build"):
@@ -193,8 +193,8 @@ def test_info_tells_what_a_run_holds(capsys, options, tmp_path):
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
-from spectral_graph.cli import main
-from spectral_graph.run import RunDirectory
+from spectral_graph.cli.commands import main
+from spectral_graph.runs.directory import RunDirectory
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -238,7 +238,7 @@ def test_two_processes_cannot_work_on_one_run(capsys, options, tmp_path):
 def test_uncompiled_operators_warn_once_and_give_the_same_scores(capsys, options, tmp_path, monkeypatch):
     assert call(capsys, options, tmp_path / "compiled", "--quiet", command="evaluate")[0] == 0
     flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    hidden = "import sys; sys.modules['spectral_graph._C'] = None\nfrom spectral_graph.cli import main\n"
+    hidden = "import sys; sys.modules['spectral_graph._C'] = None\nfrom spectral_graph.cli.commands import main\n"
     command = [sys.executable, "-c", f"{hidden}sys.exit(main(sys.argv[1:]))", "evaluate", str(tmp_path / "plain")]
     result = subprocess.run([*command, *flags, "--quiet"], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

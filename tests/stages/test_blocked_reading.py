@@ -18,7 +18,7 @@ def block(self, record):
     return read(self, record)
 
 ImageFolder.read_image = block
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 sys.exit(main(sys.argv[2:]))
 """
 

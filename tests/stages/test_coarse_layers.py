@@ -14,9 +14,10 @@ from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.merge import write_merged
 from spectral_graph.graph.operator import affinity_operator, merged_operator
 from spectral_graph.progress import Reporter
-from spectral_graph.run import RunDirectory
+from spectral_graph.runs.directory import RunDirectory
+from spectral_graph.runs.image_table import ImageTable, KeptImage
 from spectral_graph.solve.adam import AdamSettings, adam, open_state, solution
-from spectral_graph.stages.context import Context, ImageTable, KeptImage
+from spectral_graph.stages.context import Context
 from spectral_graph.stages.graph import build_batch_scope
 from spectral_graph.stages.graph_dataset import build_dataset_scope
 from spectral_graph.stages.graph_job import GraphJob

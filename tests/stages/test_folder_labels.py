@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.config import make_config
 from spectral_graph.data import open_dataset
 from spectral_graph.data.sample import SAMPLE_FOLDER

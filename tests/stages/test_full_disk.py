@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.errors import DiskFullError
 from spectral_graph.graph.lists import ListFiles, Lists
 
 SWEEP = """
 import json, pathlib, shutil, sys
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 disk, step, *arguments = sys.argv[1:]
 disk, room = pathlib.Path(disk), 0
 ballast = disk / "ballast"

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from spectral_graph.bank import Bank
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.config import make_config
 from spectral_graph.errors import ConfigError, FormatError, StaleRunError
 from spectral_graph.per_image.options import make_image_config
 from spectral_graph.per_image.store import Photo, Results
 from spectral_graph.remote.journal import STATE, Journal
-from spectral_graph.run import RunDirectory
+from spectral_graph.runs.directory import RunDirectory
 
 
 @pytest.mark.parametrize("change", [{"layers": "99"}, {"model": "vit_tinny"}, {"size": "0"}])

@@ -16,11 +16,11 @@ import torch
 from torch.nn import functional
 
 from spectral_graph.bank import Bank
-from spectral_graph.command import main
+from spectral_graph.cli.entry import main
 from spectral_graph.config import PRESETS
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.stages.context import ImageTable
+from spectral_graph.runs.image_table import ImageTable
 
 FAMILIES = ("vit", "rotary_vit", "unet", "dit", "mmdit")
 # The layers of each family that lie on another grid than the run's, at 320 pixels.

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.random_folder_maker import FAST, judge, make_folder
-from spectral_graph.command import main
+from spectral_graph.cli.entry import main
 
 SEEDS = (*range(12), 230)
 """`benchmarks.random_folders` runs a thousand."""

@@ -14,7 +14,7 @@ import pytest
 from crashing import Crash, crash_after
 from PIL import Image
 
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 from spectral_graph.config import make_config
 from spectral_graph.errors import MissingDataError, StaleRunError
 from spectral_graph.pipeline import run_pipeline
@@ -180,7 +180,7 @@ def test_out_inside_root_and_a_second_run_beside_it(plain, tmp_path, folder):
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 AGAIN = """
 import sys
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 assert sys.getfilesystemencoding() == "ascii"
 sys.exit(main(["report", sys.argv[1], "--force", "evaluate"]))
 """

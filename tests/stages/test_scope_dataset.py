@@ -20,7 +20,7 @@ from spectral_graph.graph.lists import ListFiles, Transposed
 from spectral_graph.graph.neighbours import find
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
-from spectral_graph.stages.graph_attributes import graph_facts
+from spectral_graph.runs.graph_attributes import graph_facts
 
 LAYERS = ("blocks.2", "blocks.5")
 

@@ -13,7 +13,7 @@ from spectral_graph.config import make_config
 from spectral_graph.errors import ConfigError, FormatError
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
-from spectral_graph.run_facts import run_facts
+from spectral_graph.runs.facts import run_facts
 
 SMALL = {"steps": 30, "channels": 6, "c_intra": 4, "c_inter": 4, "batch": 4, "kmeans_init": 1, "eigenvectors": 4}
 
@@ -123,7 +123,7 @@ def test_a_damaged_bank_is_named_and_the_named_cure_works(options, tmp_path, par
 
 KILLED = """
 import sys, os, signal, threading, time
-from spectral_graph.cli import main
+from spectral_graph.cli.commands import main
 delay = float(sys.argv.pop(1))
 def kill():
     time.sleep(delay)

@@ -18,8 +18,8 @@ from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
+from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.segment.store import RegionStore
-from spectral_graph.stages.context import ImageTable
 
 QUIET = Reporter(quiet=True)
 
@@ -84,7 +84,7 @@ def test_features_and_graph_equal_the_model_called_by_hand(options, tmp_path, fo
     import torch
 
     from spectral_graph.data import Preprocess, open_dataset
-    from spectral_graph.features.model import load_model
+    from spectral_graph.features.load import load_model
 
     out = run({**options, "sharpen": 3}, tmp_path / "run", until="graph")
     model = load_model(options["model"], options["weights"])

@@ -11,8 +11,8 @@ import google_crc32c
 import numpy as np
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import disk_full_in_words, read_json, write_json
 from spectral_graph.graph.neighbours.pages import checksum, drop_pages, new_array, open_array
+from spectral_graph.io.files import disk_full_in_words, read_json, write_json
 
 FACTS = "facts.json"
 LISTS = "lists.npy"

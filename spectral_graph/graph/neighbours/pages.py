@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from spectral_graph.bank.rows import allocate
-from spectral_graph.files import disk_full_in_words, require_space
+from spectral_graph.io.files import disk_full_in_words, require_space
 
 CHECKED_BYTES = 1 << 24
 """Bytes that go into a checksum at a time."""

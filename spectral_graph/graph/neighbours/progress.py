@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_graph.errors import FormatError
-from spectral_graph.files import read_json, write_json
+from spectral_graph.io.files import read_json, write_json
 
 INTERVAL = 2.0
 """Least seconds between two checkpoints: to force data to the disk costs more than to redo a moment's work."""

@@ -1,0 +1,1 @@
+"""Reading and writing files: published whole, checked, memory-mapped, locked."""

@@ -1,0 +1,1 @@
+"""Options as they are typed, and what they may be."""

@@ -1,0 +1,1 @@
+"""The run directory, and every reader of the JSON that it holds."""

@@ -1,0 +1,1 @@
+"""Text for people: the streams of the terminal, tables, formatted numbers."""
