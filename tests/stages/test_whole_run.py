@@ -156,7 +156,7 @@ def test_killed_processes_end_with_the_same_result(options, tmp_path):
     out = tmp_path / "killed"
     stages_met = set()
     generator = np.random.default_rng(0)
-    for stage in ("extract", "graph", "solve", "segment"):
+    for stage in ("extract", "solve"):  # benchmarks.kills kills at every moment
         process = subprocess.Popen(command(options, out), stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
@@ -246,22 +246,22 @@ def test_paper_preset_runs_adam_and_orders_by_gram(options, tmp_path):
     assert np.abs(off).max() < 1e-5 * (x**2).sum(axis=0).max()
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_graph_and_solution_do_not_depend_on_threads(options, tmp_path, threads):
+def test_graph_and_solution_do_not_depend_on_threads(options, tmp_path):
     import torch
 
     out = run(options, tmp_path / "run")
     before = torch.get_num_threads()
-    other = tmp_path / "other"
-    run(options, other, until="extract")
-    try:
-        torch.set_num_threads(threads)
-        run(options, other)
-    finally:
-        torch.set_num_threads(before)
-    for kind in ("vv", "qk"):
-        np.testing.assert_array_equal(ortho(out, kind), ortho(other, kind))
-    assert (out / "metrics.json").read_bytes() == (other / "metrics.json").read_bytes()
+    for threads in {1, 2, 3} - {before}:
+        other = tmp_path / str(threads)
+        run(options, other, until="extract")
+        try:
+            torch.set_num_threads(threads)
+            run(options, other)
+        finally:
+            torch.set_num_threads(before)
+        for kind in ("vv", "qk"):
+            np.testing.assert_array_equal(ortho(out, kind), ortho(other, kind))
+        assert (out / "metrics.json").read_bytes() == (other / "metrics.json").read_bytes()
 
 
 def test_single_image(options, tmp_path):
