@@ -1,4 +1,4 @@
-"""What every vision model offers to the rest of the program, and how one is loaded by name."""
+"""What every vision model offers to the rest of the program."""
 
 from __future__ import annotations
 
