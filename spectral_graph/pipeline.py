@@ -57,8 +57,8 @@ def _require_data(config: RunConfig, out: Path) -> None:
     """Say that the data of a run are gone before the data set does, which knows nothing of the run."""
     if config.root is not None and not config.root.is_dir() and (out / "run.json").exists():
         raise MissingDataError(
-            f"--root {config.root} is not a folder: the data set that {out} was made from lies there no more; name its "
-            "new place with --root"
+            f"`root={config.root}` is not a folder: the data set that {out} was made from lies there no more; name its "
+            "new place with `root`"
         )
 
 
@@ -164,7 +164,7 @@ def _run_stages(
         run.save()
         missing = config.warm_start is not None and not config.warm_start.is_dir()
         if missing and not run.complete("solve") and until not in ("extract", "graph"):
-            raise ConfigError(f"--warm-start {config.warm_start}: there is no such folder; name an earlier run")
+            raise ConfigError(f"`warm_start={config.warm_start}`: there is no such folder; name an earlier run")
         context = Context(config, run, dataset, reporter, world)
         for name in STAGES[: STAGES.index(until) + 1]:
             if run.complete(name):

@@ -53,7 +53,7 @@ def runs(images: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 def recompute(folder: Path) -> str:
     """Return what to do about a damaged bank: X_ortho in `<kind>/ortho` needs no solver."""
-    return f"recompute with --force {'orthogonalise' if folder.name == 'ortho' else 'solve'}"
+    return f"recompute with `force={'orthogonalise' if folder.name == 'ortho' else 'solve'}`"
 
 
 class RowFile:

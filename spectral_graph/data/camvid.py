@@ -35,7 +35,7 @@ class CamVid(IndexedDataset):
         maps = first_folder(
             [root / f"{self.split}annot"],
             "the label maps",
-            "fetch them from the same place as the photos, or use --dataset folder to work without labels",
+            "fetch them from the same place as the photos, or use `dataset=folder` to work without labels",
         )
         self.table = camvid_table()
         there = ListedFiles(photos, sorted(PHOTO_SUFFIXES, key=lambda suffix: suffix != ".png")).stems()

@@ -37,7 +37,7 @@ class Cityscapes(IndexedDataset):
         maps = first_folder(
             [root / "gtFine" / self.split],
             "the label maps",
-            "unpack gtFine_trainvaltest.zip there, or use --dataset folder to work without labels",
+            "unpack gtFine_trainvaltest.zip there, or use `dataset=folder` to work without labels",
         )
         self.table = cityscapes_table()
         self.records = sorted(

@@ -150,7 +150,7 @@ def _categories(
     for entry in entries:
         above = entry.get("supercategory")
         if not isinstance(above, str) or above not in index:
-            raise ValueError(f"unknown supercategory {above}; try --labels fine")
+            raise ValueError(f"unknown supercategory {above}; try `labels=fine`")
     return COARSE_CLASSES, {entry["id"]: index[entry["supercategory"]] for entry in entries}
 
 

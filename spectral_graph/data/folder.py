@@ -94,13 +94,13 @@ class ImageFolder(Dataset):
         if len(self.unreadable_labels) == len(labelled):
             raise DataError(
                 f"{self._pairing.folder}: none of the {len(labelled)} label maps can be used (the first: "
-                f"{self.unreadable_labels[0][1]}); correct them, or name {self._folder} with --root to work "
+                f"{self.unreadable_labels[0][1]}); correct them, or name {self._folder} with `root` to work "
                 "without labels"
             )
         if not self.classes or set(self._found.values) <= self._values.void:
             raise DataError(
                 f"{self._pairing.folder}: every pixel of the label maps counts as unlabelled (values found: "
-                f"{', '.join(map(str, sorted(self._found.values)))}); say with --ignore which values are to be ignored"
+                f"{', '.join(map(str, sorted(self._found.values)))}); say with `ignore` which values are to be ignored"
             )
         self.notes += self._values.notes
         if self.unreadable_labels:

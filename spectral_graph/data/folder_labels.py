@@ -53,7 +53,7 @@ class Pairing:
             raise DataError(
                 f"{self.folder}: none of its {len(self.unused)} files has the name of a photo (the first file: "
                 f"{self.unused[0]}, the first photo: {photos[0]}); {RULE}. Rename the files, or name "
-                f"{self.folder.parent / 'images'} with --root to work without labels"
+                f"{self.folder.parent / 'images'} with `root` to work without labels"
             )
 
     def notes(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def refuse_label_maps_among(photos: Sequence[Path], root: Path) -> None:
                 raise DataError(
                     f"{folder} holds files named like the photos beside it ({photo} and {PurePath(*twin)}), and they "
                     "would be taken for photos; label maps are read from labels/, beside images/: arrange the folder "
-                    "so and name it with --root, or name the folder of the photos alone"
+                    "so and name it with `root`, or name the folder of the photos alone"
                 )
 
 

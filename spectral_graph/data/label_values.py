@@ -72,7 +72,7 @@ class ValueClasses:
             ImageError: it holds a value that is no class.
         """
         if not len(self.stored):
-            raise ImageError(f"{path}: this folder has no class; check --ignore")
+            raise ImageError(f"{path}: this folder has no class; check `ignore`")
         classes, known = look_up(values, self.stored, self.classes)
         if not known.all():
             raise ImageError(unknown_value(values, ~known, path, FOLDER_CLASSES))
@@ -165,17 +165,17 @@ def decide_classes(found: FoundValues, names: tuple[str, ...] | None, ignore: tu
         raise DataError(f"the label maps hold {len(classes)} values, more than {MOST_CLASSES} classes")
     if mask is not None:
         both = " and ".join(classes.values())
-        notes.append(f"the label maps are masks of 0 and {mask}: two classes, {both} (--ignore {mask} leaves one)")
+        notes.append(f"the label maps are masks of 0 and {mask}: two classes, {both} (`ignore={mask}` leaves one)")
     elif names is None:
         notes.append(f"the label maps hold {_count(len(classes), 'class', 'classes')}: {_listed(classes.values())}")
     elif absent := [name for value, name in classes.items() if value not in found.values]:
         notes.append(f"no label map holds {len(absent)} of the {len(classes)} classes of classes.txt")
     notes += [
-        f"value {value} counts as unlabelled, in {_count(found.values[value], 'label map', 'label maps')} (--ignore)"
+        f"value {value} counts as unlabelled, in {_count(found.values[value], 'label map', 'label maps')} (`ignore`)"
         for value in sorted(void & found.values.keys())
     ]
     for value in sorted(set(ignore or ()) - found.values.keys()):
-        notes.append(f"no label map holds the value {value} of --ignore")
+        notes.append(f"no label map holds the value {value} of `ignore`")
     if len(classes) == 1:
         notes.append("scores over a single class say nothing")
     stored = sorted(classes.keys() | void)

@@ -44,17 +44,17 @@ def choose_split(split: str | None, default: str, existing: Iterable[str], looke
     if wanted in found:
         return wanted
     asked = f"the default split {wanted!r}" if split is None else f"the split {wanted!r}"
-    cure = f"splits there: {', '.join(found)}; name one with --split" if found else "no split is there; check --root"
+    cure = f"splits there: {', '.join(found)}; name one with `split`" if found else "no split is there; check `root`"
     raise MissingDataError(f"{asked} is missing (looked for {looked_for}); {cure}")
 
 
 def _require_plain(split: str) -> None:
     try:
-        plain = len(relative_parts(split, "--split")) == 1
+        plain = len(relative_parts(split, "`split`")) == 1
     except UnsafePathError:
         plain = False
     if not plain:
-        raise ConfigError(f"--split {split!a} is no plain name; give the name of a split, not a path")
+        raise ConfigError(f"`split={split!a}` is no plain name; give the name of a split, not a path")
 
 
 def file_names(folder: Path) -> set[str]:

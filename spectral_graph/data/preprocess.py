@@ -61,8 +61,8 @@ class Preprocess:
             raise ConfigError(f"size {self.size[0]}x{self.size[1]} has no pixel; use 1 or more for both sides")
         if self.kind == "crop" and self.size[0] != self.size[1]:
             raise ConfigError(
-                f"--size {self.size[0]}x{self.size[1]} does not go with --preprocess crop, which cuts a square; "
-                "give one number, or use --preprocess resize"
+                f"`size={self.size[0]}x{self.size[1]}` does not go with `preprocess=crop`, which cuts a square; "
+                "give one number, or use `preprocess=resize`"
             )
 
     def target_size(self) -> Size:
@@ -170,5 +170,5 @@ def parse_size(text: str) -> Size:
     match = re.fullmatch(r"\s*([0-9]{1,6})(?:\s*[xX]\s*([0-9]{1,6}))?\s*", text)
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if min(height, width) < 1:
-        raise ConfigError(f"--size {text!r}: give pixels, 1 or more, as 320, or HEIGHTxWIDTH as 322x434")
+        raise ConfigError(f"`size={text!r}`: give pixels, 1 or more, as 320, or HEIGHTxWIDTH as 322x434")
     return height, width

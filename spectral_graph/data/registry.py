@@ -68,14 +68,14 @@ def open_dataset(
     folder = _locate(name, None if root is None else Path(root), split)
     if labels == "fine" and (folder is None or name not in _TWO_TABLES):
         has = "the built-in sample" if folder is None else name
-        raise ConfigError(f"{has} has one set of classes; fine labels exist for coco and cocostuff read with --root")
+        raise ConfigError(f"{has} has one set of classes; fine labels exist for coco and cocostuff read with `root`")
     dataset = _open(name, folder, split, labels, _ignored(name, ignore))
     dataset.root = folder
     if not dataset.records:
         raise DataError(_empty(dataset, folder))
     if folder is None and split is None:
         count = len(dataset.records)
-        dataset.notes = (f"no --root and no {VARIABLE}: using the built-in sample of {count} COCO photos",)
+        dataset.notes = (f"no `root` and no {VARIABLE}: using the built-in sample of {count} COCO photos",)
     dataset.records = dataset.records[:limit]
     dataset.inspect_labels()
     return dataset
@@ -85,9 +85,9 @@ def _ignored(name: str, ignore: str) -> tuple[int, ...] | None:
     try:
         values = parse_ignore(ignore)
     except ValueError as error:
-        raise ConfigError(f"--ignore {ignore!a}: {error}") from None
+        raise ConfigError(f"`ignore={ignore!a}`: {error}") from None
     if values is not None and name != "folder":
-        raise ConfigError(f"--ignore {ignore}: the label values of {name} are fixed; leave the option out")
+        raise ConfigError(f"`ignore={ignore}`: the label values of {name} are fixed; leave the option out")
     return values
 
 
@@ -95,7 +95,7 @@ def _locate(name: str, root: Path | None, split: str | None) -> Path | None:
     """Return the folder of the data set, None for the built-in sample."""
     if root is not None:
         if not root.is_dir():
-            raise MissingDataError(f"--root {root} is not a folder; name the folder of the {name} data set")
+            raise MissingDataError(f"`root={root}` is not a folder; name the folder of the {name} data set")
         return root
     if name == "coco" and split == Sample.split:
         return None
@@ -103,13 +103,13 @@ def _locate(name: str, root: Path | None, split: str | None) -> Path | None:
     if value:
         base = Path(value).expanduser()
         if not base.is_dir():
-            raise MissingDataError(f"{VARIABLE}={value} is not a folder; correct it, or name the data with --root")
+            raise MissingDataError(f"{VARIABLE}={value} is not a folder; correct it, or name the data with `root`")
         below = [base / folder for folder in _FOLDERS.get(name, (name,))]
         return next((folder for folder in below if folder.is_dir()), base)
     if name == "coco" and split is None:
         return None
     what = f"the split {split!r} of coco is not built in (only 'sample' is)" if name == "coco" else f"no {name} folder"
-    raise MissingDataError(f"{what}; name the folder with --root, or its parent with {VARIABLE}")
+    raise MissingDataError(f"{what}; name the folder with `root`, or its parent with {VARIABLE}")
 
 
 def _open(
@@ -120,7 +120,7 @@ def _open(
     if name == "folder":
         if split is not None:
             raise ConfigError(
-                f"a folder of images has no split {split!r}; leave --split out, or name the folder itself"
+                f"a folder of images has no split {split!r}; leave `split` out, or name the folder itself"
             )
         return ImageFolder(folder, ignore)
     if name in _TWO_TABLES:
@@ -132,5 +132,5 @@ def _empty(dataset: Dataset, folder: Path | None) -> str:
     where = f" (split {dataset.split})" if dataset.split else ""
     if dataset.name == "folder":
         left_out = "".join(f"; {sentence}" for sentence in dataset.left_out)
-        return f"{folder}: no image in this folder or below (looked for {' '.join(SUFFIXES)}){left_out}; check --root"
-    return f"{folder}: the data set {dataset.name}{where} has no image; check --root and --split"
+        return f"{folder}: no image in this folder or below (looked for {' '.join(SUFFIXES)}){left_out}; check `root`"
+    return f"{folder}: the data set {dataset.name}{where} has no image; check `root` and `split`"

@@ -59,7 +59,7 @@ class Sample(IndexedDataset):
         except FileNotFoundError as error:
             raise MissingDataError(
                 f"{source} is missing: the built-in sample is not part of this installation; "
-                "install the package again, or name a data set with --root"
+                "install the package again, or name a data set with `root`"
             ) from error
         except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
             why = (str(error) or type(error).__name__).splitlines()[0]

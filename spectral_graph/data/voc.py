@@ -31,7 +31,7 @@ class Voc(IndexedDataset):
     classes = VOC_CLASSES
 
     def __init__(self, root: Path, split: str | None = None) -> None:
-        cure = "unpack VOCtrainval_11-May-2012.tar, and name its folder VOCdevkit/VOC2012 with --root"
+        cure = "unpack VOCtrainval_11-May-2012.tar, and name its folder VOCdevkit/VOC2012 with `root`"
         candidates = [root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"]
         lists = first_folder([folder / "ImageSets" / "Segmentation" for folder in candidates], "the image lists", cure)
         root = lists.parent.parent

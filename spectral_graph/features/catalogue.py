@@ -137,7 +137,7 @@ def resolve(name: str) -> tuple[str, str]:
         if at and entry.library not in ("transformers", "diffusers"):
             raise ModelError(
                 f"model {name}: a revision can be pinned for models of transformers and diffusers only; "
-                f"give a local file with --model {alias} --weights FILE"
+                f"give a local file with `model={alias}` and `weights=FILE`"
             )
         return entry.library, f"{entry.place}{at}{revision}"
     folder = model_folder(name)

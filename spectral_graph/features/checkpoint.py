@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         WeightsError: the file is missing or damaged, of an unknown kind, or holds no tensors.
     """
     if not path.is_file():
-        raise WeightsError(f"weights file {path}: there is no such file; give the path of a checkpoint with --weights")
+        raise WeightsError(f"weights file {path}: there is no such file; give the path of a checkpoint with `weights`")
     suffix = path.suffix.lower()
     try:
         if suffix == ".safetensors":
@@ -110,6 +110,6 @@ def fill(model: nn.Module, state: dict[str, Any], source: str, heads: Iterable[s
     if problems:
         raise WeightsError(
             f"the weights from {source} do not fit the model ({'; '.join(problems)}); "
-            "name the timm model that they were made for with --model"
+            "name the timm model that they were made for with `model`"
         )
     model.load_state_dict(state, strict=True)

@@ -118,7 +118,7 @@ def _sd3(pipeline: Any, transformer: Any, prompt: str, name: str) -> Conditionin
 
 def _dit(pipeline: Any, transformer: Any, prompt: str, name: str) -> Conditioning:
     if prompt:
-        raise ModelError(f"model {name}: it knows classes, not text, so --prompt {prompt!r} cannot be used")
+        raise ModelError(f"model {name}: it knows classes, not text, so `prompt={prompt!r}` cannot be used")
     # The class after the last stands for "none": it is what classifier-free guidance was trained with.
     none = torch.tensor([transformer.config.num_embeds_ada_norm], device=transformer.device)
     return Conditioning(0, lambda count, *_: {"class_labels": none.expand(count)})

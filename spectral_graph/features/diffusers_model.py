@@ -61,7 +61,7 @@ def load_diffusers(
     if entry is not None and entry.pipeline != index.get("_class_name"):
         raise WeightsError(
             f"model {name}: the folder {folder} holds a {index.get('_class_name')}, and {name} is a {entry.pipeline}; "
-            f"give another folder with --weights, or name this one with --model {folder}"
+            f"give another folder with `weights`, or name this one with `model={folder}`"
         )
     pipeline = _read(diffusers, transformers, folder, index, name, dtype)
     denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)

@@ -178,7 +178,7 @@ class DiffusionFeatures:
         if noise.last > self._process.steps:
             raise ConfigError(
                 f"timesteps {noise.first}-{noise.last}: model {self.name} has 0-{self._process.steps}; "
-                "lower --timesteps"
+                "lower `timesteps`"
             )
         return noise
 

@@ -135,5 +135,5 @@ def _unreachable(endpoint: str) -> str:
 def _out_of_reach(name: str, repository: str, reason: str, kind: str = "FILE") -> WeightsError:
     return WeightsError(
         f"model {name}: its weights ({repository} on the Hugging Face hub) are out of reach: {reason}; "
-        f"give a local {kind.lower()} with --weights {kind}, or use --model {DEFAULT_MODEL}, which needs no hub"
+        f"give a local {kind.lower()} with `weights={kind}`, or use `model={DEFAULT_MODEL}`, which needs no hub"
     )

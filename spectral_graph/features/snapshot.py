@@ -38,7 +38,7 @@ def open_folder(
         source, revision = f"folder {folder.name}", None
     if not folder.is_dir():
         found = "is a file" if folder.is_file() else "does not exist"
-        raise WeightsError(f"model {name}: {folder} {found}; give the folder that holds {marker} with --weights")
+        raise WeightsError(f"model {name}: {folder} {found}; give the folder that holds {marker} with `weights`")
     if not (folder / marker).is_file():
         raise WeightsError(f"model {name}: the folder {folder} has no {marker}; give the folder that holds it")
     return folder, WeightsInfo(source, sha256_of_folder(folder, name), revision)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FINAL = "final"
-_CURE = "recompute with --force extract"
+_CURE = "recompute with `force=extract`"
 _Positive = Annotated[int, Field(gt=0, lt=2**31)]
 _Grid = Annotated[list[_Positive], Field(min_length=2, max_length=2)]
 

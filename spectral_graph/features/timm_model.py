@@ -128,7 +128,7 @@ def _config(name: str) -> Any:
 def _from_hub(name: str, config: Any) -> Path:
     if config.hf_hub_id:
         return fetch(name, config.hf_hub_id, config.hf_hub_filename)
-    cure = f"give a local file with --weights FILE, or use --model {DEFAULT_MODEL}, which needs no download"
+    cure = f"give a local file with `weights=FILE`, or use `model={DEFAULT_MODEL}`, which needs no download"
     if config.url:
         raise WeightsError(f"model {name}: its weights are not on the hub but at {config.url}; {cure}")
     raise WeightsError(f"model {name}: timm knows no pre-trained weights for it; {cure}")
@@ -155,6 +155,6 @@ def _in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Pat
     except Exception as error:  # it trusts the checkpoint's form
         raise WeightsError(
             f"the weights from {path} do not fit model {name} ({type(error).__name__}: {error}); "
-            "name the timm model that they were made for with --model"
+            "name the timm model that they were made for with `model`"
         ) from error
     return translated

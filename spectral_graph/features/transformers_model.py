@@ -96,7 +96,7 @@ def _read(transformers: Any, builder: Any, folder: Path, name: str) -> Any:
     if missing:
         raise WeightsError(
             f"model {name}: the weights in {folder} lack {len(missing)} tensors of {type(model).__name__}: "
-            f"{', '.join(missing[:3])}; name the model that they were made for with --model"
+            f"{', '.join(missing[:3])}; name the model that they were made for with `model`"
         )
     return model
 

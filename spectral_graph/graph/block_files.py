@@ -68,7 +68,7 @@ def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
 
 def _description(folder: Path) -> dict[str, Any]:
     file = folder / "zarr.json"
-    found: dict[str, Any] = decode_json(file.read_bytes(), file, "recompute with --force graph")
+    found: dict[str, Any] = decode_json(file.read_bytes(), file, "recompute with `force=graph`")
     return found
 
 

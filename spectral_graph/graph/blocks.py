@@ -110,7 +110,7 @@ class GraphStore:
         if attributes.get("format") != FORMAT:
             found = shown(attributes.get("format"))
             raise FormatError(
-                f"{path} has graph format {found}, this version reads {FORMAT}; compute it with: --force graph"
+                f"{path} has graph format {found}, this version reads {FORMAT}; compute it with: `force=graph`"
             )
         return cls(path, attributes)
 

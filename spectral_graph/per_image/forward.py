@@ -23,8 +23,8 @@ from spectral_graph.per_image.operator import MergedAttention
 from spectral_graph.per_image.options import ImageConfig
 
 _TENSORS = ("q", "k")
-_SMALLER = "lower --size, with --force"
-_SMALLER_MODEL = "choose a smaller --model or --dtype float16, with --force"
+_SMALLER = "lower `size`, with `force`"
+_SMALLER_MODEL = "choose a smaller `model` or `dtype=float16`, with `force`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class PhotoSolver:
         """
         ids = [f"{name}/{draw}" for name in names]
         count, height, width = pixels.shape[:3]
-        cure = f"give fewer at a time with --batch {count // 2} --force" if count > 1 else _SMALLER
+        cure = f"give fewer at a time with `batch={count // 2}` and `force`" if count > 1 else _SMALLER
         with self.memory_for(f"{count} photo{'s' * (count > 1)} of {height} x {width} pixels in one pass", cure):
             return self.model.extract(torch.from_numpy(pixels), self.layers, _TENSORS, ids)
 

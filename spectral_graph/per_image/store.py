@@ -37,7 +37,7 @@ ABOUT, PAGE = "image.json", "index.html"
 RECORD = "result.json"
 FILES = frozenset({RECORD, "result.npz", "labels.png", "regions.png", "eigenvectors.png", "masks.png"})
 """What the folder of a photo holds."""
-_CURE = "compute its photos anew with --force, or name another folder with --out"
+_CURE = "compute its photos anew with `force`, or name another folder with `out`"
 
 
 class _About(TypedDict):
@@ -117,7 +117,7 @@ class Results:
             if found := strangers(self.path):
                 raise StaleRunError(
                     f"{self.path} is not empty and holds no results of photos (found {found[0]}); "
-                    "name another folder with --out"
+                    "name another folder with `out`"
                 )
         elif not force:
             old = validated(read_json(about, _CURE), _FORM, about, _CURE)["options"]
@@ -149,7 +149,7 @@ class Results:
         if record["photo"] != readable(str(photo.path)):
             raise ImageError(
                 f"{photo.path}: {self.path / photo.name} holds the result of another photo of this name, "
-                f"{record['photo']}; name another folder with --out"
+                f"{record['photo']}; name another folder with `out`"
             )
         return False
 
@@ -167,7 +167,7 @@ class Results:
         if strange:
             raise ImageError(
                 f"{photo.path}: {place} holds something else than results of a photo ({strange}); move it away, or "
-                "name another folder with --out"
+                "name another folder with `out`"
             )
 
     def records(self) -> list[dict[str, Any]]:

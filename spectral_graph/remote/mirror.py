@@ -178,7 +178,7 @@ class Mirror:
                 return True
         raise StaleRunError(
             f"the run at {self.url} and its working folder {self.work} were both changed since they were the same; "
-            f"remove {self.work} to go on from the one at the URL, or name another URL with --out to keep both"
+            f"remove {self.work} to go on from the one at the URL, or name another URL with `out` to keep both"
         )
 
     def _clear(self, here: dict[str, Any] | None, there: Published, journal: Journal) -> None:
@@ -227,7 +227,7 @@ class Mirror:
         strangers = sorted(self.store.sizes().keys() - unfinished)
         if strangers:
             raise StaleRunError(
-                f"{self.url} is not empty and holds no run (found {strangers[0]}); name another URL with --out"
+                f"{self.url} is not empty and holds no run (found {strangers[0]}); name another URL with `out`"
             )
 
     def _manifest(self) -> dict[str, Any] | None:

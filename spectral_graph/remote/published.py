@@ -107,7 +107,7 @@ def fetch(store: ObjectStore, path: str, entry: Entry, run: Path, moved: Moved) 
     aside = target.with_name(f".{target.name}.partial")
     aside.parent.mkdir(parents=True, exist_ok=True)
     remove(aside)  # a link there would lead the download to another place
-    cure = f"recompute with --force {stage_of_file(path)}, or repeat the command that made it, where it was made"
+    cure = f"recompute with `force={stage_of_file(path)}`, or repeat the command that made it, where it was made"
     try:
         if not store.download(path, aside, moved):
             raise FormatError(f"{store.at(path)} is missing; {cure}")

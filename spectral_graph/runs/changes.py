@@ -8,9 +8,8 @@ from typing import Any
 
 from spectral_graph.config import PLACE, STAGES, RunConfig, stage_of
 from spectral_graph.errors import StaleRunError
-from spectral_graph.options.allowed import flag
 
-_ELSE = "or name another folder with --out"
+_ELSE = "or name another folder with `out`"
 
 
 def refuse_changes(
@@ -34,7 +33,7 @@ def refuse_changes(
     if "extract" in kept and "labels_fingerprint" not in manifest:
         raise StaleRunError(
             f"{run} was made by an earlier version, which did not record the contents of its input; "
-            f"recompute with --force extract, {_ELSE}"
+            f"recompute with `force=extract`, {_ELSE}"
         )
     old, new = manifest["config"], config.model_dump(mode="json")
     weights = inputs["weights_fingerprint"]
@@ -44,25 +43,25 @@ def refuse_changes(
             continue
         if old.get(name) != value and stage_of(name) in kept:
             raise StaleRunError(
-                f"{flag(name)} is {_shown(value)}, but {run} was made with {_shown(old.get(name))}; "
-                f"recompute with --force {stage_of(name)}, {_ELSE}"
+                f"`{name}` is {_shown(value)}, but {run} was made with {_shown(old.get(name))}; "
+                f"recompute with `force={stage_of(name)}`, {_ELSE}"
             )
     if "extract" in kept:
         if manifest["fingerprint"] != inputs["fingerprint"]:
             raise StaleRunError(
-                f"the images of this data set are not those that {run} was made from; recompute with --force extract, "
+                f"the images of this data set are not those that {run} was made from; recompute with `force=extract`, "
                 f"{_ELSE}"
             )
         if weights and not same_weights:
             name = weights_option(config)
             raise StaleRunError(
-                f"{flag(name)} {_shown(new[name])} holds other weights than those that {run} was made with; recompute "
-                f"with --force extract, {_ELSE}"
+                f"`{name}={_shown(new[name])}` holds other weights than those that {run} was made with; recompute "
+                f"with `force=extract`, {_ELSE}"
             )
     if "evaluate" in kept and manifest["labels_fingerprint"] != inputs["labels_fingerprint"]:
         raise StaleRunError(
-            f"the labels of this data set are not those that {run} was evaluated with; recompute with --force "
-            f"evaluate, {_ELSE}"
+            f"the labels of this data set are not those that {run} was evaluated with; recompute with "
+            f"`force=evaluate`, {_ELSE}"
         )
 
 

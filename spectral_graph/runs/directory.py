@@ -60,16 +60,16 @@ class RunDirectory:
         if not self._world.leads:
             return self
         if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"--out {self.path}: this is a file; name a folder")
+            raise ConfigError(f"`out={self.path}`: this is a file; name a folder")
         if self.path.is_symlink() and not self.path.exists():
-            raise ConfigError(f"--out {self.path}: this link leads nowhere; remove it, or name another folder")
+            raise ConfigError(f"`out={self.path}`: this link leads nowhere; remove it, or name another folder")
         with self._writable():
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT)
         if not lock_file(self._lock, wait=False):
             os.close(self._lock)
             self._lock = None
-            raise RunBusyError(f"another process works on {self.path}; wait for it, or name another folder with --out")
+            raise RunBusyError(f"another process works on {self.path}; wait for it, or name another folder with `out`")
         return self
 
     @contextmanager
@@ -81,7 +81,7 @@ class RunDirectory:
             raise
         except OSError as error:
             raise ConfigError(
-                f"--out {self.path}: this folder cannot be written ({error.strerror}); name one that can"
+                f"`out={self.path}`: this folder cannot be written ({error.strerror}); name one that can"
             ) from None
 
     def __exit__(self, *_: object) -> None:
@@ -136,14 +136,14 @@ class RunDirectory:
         if blind:
             raise ConfigError(
                 f"process {blind[0]} does not see the folder {self.path} that process 0 works in; name one that all "
-                "machines mount under the same path, with --out, or with --work where --out is a URL"
+                "machines mount under the same path, with `out`, or with `work` where `out` is a URL"
             )
 
     def _take_up(self, config: RunConfig, preset: str, inputs: dict[str, str], force: str | None) -> None:
         if not (self.path / "run.json").exists():
             if found := strangers(self.path):
                 raise StaleRunError(
-                    f"{self.path} is not empty and holds no run (found {found[0]}); name another folder with --out"
+                    f"{self.path} is not empty and holds no run (found {found[0]}); name another folder with `out`"
                 )
             self.manifest = {"format": FORMAT, "stages": {name: {"state": "open"} for name in STAGES}}
         else:

@@ -12,7 +12,7 @@ from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.io.inside import PlainName, PlainNames, shown
 from spectral_graph.io.validation import validated
 
-_CURE = "recompute with --force graph"
+_CURE = "recompute with `force=graph`"
 
 
 def _share(text: str) -> str:

@@ -13,7 +13,7 @@ from spectral_graph.io.files import read_json, write_json
 from spectral_graph.io.inside import PlainNames
 from spectral_graph.io.validation import validated
 
-CURE = "recompute with --force extract"
+CURE = "recompute with `force=extract`"
 _Size = Annotated[list[Annotated[int, Field(gt=0, lt=2**31)]], Field(min_length=2, max_length=2)]
 
 

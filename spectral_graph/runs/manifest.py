@@ -108,5 +108,5 @@ def no_run(command: str, run: Path, url: str | None = None) -> MissingDataError:
     meant = f"did you mean {run.parent / near[0]}? If not, " if near else ""
     return MissingDataError(
         f"{url or run} holds no run (no run.json); {meant}make one with: spectral-graph build --out {url or run}, or "
-        f"name the data set that {command} shall start from with --dataset"
+        f"name the data set that {command} shall start from with `dataset`"
     )

@@ -14,7 +14,7 @@ from spectral_graph.io.files import read_json
 from spectral_graph.io.validation import validated
 from spectral_graph.runs.titles import BASELINE, TITLES
 
-_CURE = "recompute with --force evaluate"
+_CURE = "recompute with `force=evaluate`"
 
 
 class Mean(TypedDict):

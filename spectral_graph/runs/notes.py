@@ -82,7 +82,7 @@ def solution_notes(bank: Bank) -> ChebyshevNotes | AdamNotes:
     Raises:
         FormatError: an entry is missing or of another type.
     """
-    return validated(bank.notes, _SOLUTION, f"notes of {bank.path / 'bank.json'}", "recompute with --force solve")
+    return validated(bank.notes, _SOLUTION, f"notes of {bank.path / 'bank.json'}", "recompute with `force=solve`")
 
 
 def orthogonal_notes(bank: Bank) -> OrthogonalNotes:
@@ -91,5 +91,5 @@ def orthogonal_notes(bank: Bank) -> OrthogonalNotes:
     Raises:
         FormatError: an entry is missing or of another type.
     """
-    cure = "recompute with --force orthogonalise"
+    cure = "recompute with `force=orthogonalise`"
     return validated(bank.notes, _ORTHOGONAL, f"notes of {bank.path / 'bank.json'}", cure)

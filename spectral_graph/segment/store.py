@@ -25,7 +25,7 @@ from spectral_graph.io.validation import validated
 from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
 FORMAT = 1
-_CURE = "recompute with --force segment"
+_CURE = "recompute with `force=segment`"
 IMAGES_PER_CHUNK = 64
 _MISSING = 65_535
 """What Zarr gives for labels whose chunk is not there; no label is so large."""

@@ -86,7 +86,7 @@ def orthogonalise(
         square += gram(torch.from_numpy(source.read(start, stop))).numpy()
     square = world.sum(square)
     if not np.isfinite(square).all():
-        raise SolverError("the bank holds NaN or infinity; recompute with --force solve")
+        raise SolverError("the bank holds NaN or infinity; recompute with `force=solve`")
     if order == "gram":
         weights, vectors = eigh(square)
         eigenvalues, u = np.maximum(weights[::-1], 0), vectors[:, ::-1]

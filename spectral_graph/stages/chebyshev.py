@@ -66,7 +66,7 @@ def solve_by_chebyshev(
     if not converged:
         context.reporter.note(
             f"solve {kind}: not converged: residual {residuals.max():.1e} after {len(rounds)} rounds; "
-            "raise --max-rounds or --degree, or accept it with a larger --tol"
+            "raise `max_rounds` or `degree`, or accept it with a larger `tol`"
         )
     notes = {
         "eigenvalues": rounds[-1].ritz[: config.channels].tolist(),

@@ -76,7 +76,7 @@ def graph_of(context: Context, table: ImageTable, kind: str) -> GraphStore:
     if of != (kind, table.nodes, table.grid, table.layers) or described["nodes_per_image"] != table.nodes_per_image:
         raise FormatError(
             f"{store.path} is not the graph {kind} of the images and layers that images.json names; "
-            "recompute with --force graph"
+            "recompute with `force=graph`"
         )
     return store
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from spectral_graph.bank import Bank
+from spectral_graph.config import RunConfig
 from spectral_graph.data.preprocess import crop_label
 from spectral_graph.errors import ImageError, StaleRunError
 from spectral_graph.evaluate.coordinates import coordinate_regression
@@ -16,6 +17,7 @@ from spectral_graph.evaluate.summary import summarise
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.io.files import write_json
 from spectral_graph.io.readable import readable
+from spectral_graph.options.allowed import as_typed
 from spectral_graph.runs.graph_attributes import AllFacts, graph_facts
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.runs.notes import orthogonal_notes, solution_notes
@@ -58,7 +60,7 @@ def evaluate(context: Context) -> None:
     if regions.clusters != cluster_count(config, context.dataset):
         raise StaleRunError(
             f"the labels have {len(context.dataset.classes)} classes, but {context.run.path} has {regions.clusters} "
-            "regions; recompute with --force segment"
+            "regions; recompute with `force=segment`"
         )
     unreadable: dict[str, str] = {}
     labels = label_reader(context, table, unreadable)
@@ -93,7 +95,7 @@ def evaluate(context: Context) -> None:
                 "unreadable_labels": sorted(unreadable.items()),
                 "grid": list(table.grid),
                 "network_size": list(table.network_size),
-                "notes": list(context.dataset.notes),
+                "notes": [as_typed(note, RunConfig.model_fields) for note in context.dataset.notes],
             },
             "model": table.model,
             "methods": results,

@@ -44,8 +44,8 @@ Loaded = list[Prepared | ImageError]
 
 LOGS = "extract"
 """Folder in the run directory, of the logs of the processes: which images they have done; removed at the end."""
-_SMALLER_MODEL = "choose a smaller --model or --dtype float16, with --force extract"
-_SMALLER_IMAGES = "lower --size or choose --dtype float16, with --force extract"
+_SMALLER_MODEL = "choose a smaller `model` or `dtype=float16`, with `force=extract`"
+_SMALLER_IMAGES = "lower `size` or choose `dtype=float16`, with `force=extract`"
 _AHEAD = 2
 """Groups that are decoded, and groups that are written, while the model works on one."""
 
@@ -194,7 +194,7 @@ def _features(context: Context, plan: _Plan, group: range, loaded: Loaded) -> Ex
         return None
     pixels = torch.from_numpy(np.stack([image.pixels for _, image in good]))
     ids = [context.dataset.records[slot].id for slot, _ in good]
-    fewer = f"give fewer at a time with --image-batch {len(ids) // 2} --force extract"
+    fewer = f"give fewer at a time with `image_batch={len(ids) // 2}` and `force=extract`"
     with _memory_for(plan, len(ids), fewer if len(ids) > 1 else _SMALLER_IMAGES):
         return plan.model.extract(pixels, plan.layers, plan.tensors, ids).cpu()
 
@@ -233,7 +233,7 @@ def _write(
 
 def _skip(context: Context, slot: int, identity: str, error: ImageError | FeatureError) -> Outcome:
     if context.config.bad_images == "refuse":
-        raise type(error)(f"image {identity}: {error}; leave it out with --bad-images skip") from error
+        raise type(error)(f"image {identity}: {error}; leave it out with `bad_images=skip`") from error
     reason = readable(str(error))
     context.reporter.note(f"skipped image {identity}: {reason}")
     return {"slot": slot, "id": identity, "skipped": reason}

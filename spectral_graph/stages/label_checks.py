@@ -35,18 +35,18 @@ def check_labels(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
     """
     if dataset.unreadable_labels and config.bad_images == "refuse":
         identity, reason = dataset.unreadable_labels[0]
-        raise ImageError(f"label of image {identity}: {reason}; count it as missing with --bad-images skip")
+        raise ImageError(f"label of image {identity}: {reason}; count it as missing with `bad_images=skip`")
     if config.bad_images == "refuse":
         _refuse_other_shapes(dataset)
     clusters, classes = cluster_count(config, dataset), len(dataset.classes)
     if clusters * classes > MOST_COUNTS:
         raise ConfigError(
-            f"--clusters {clusters}: with {classes} classes a confusion matrix has {clusters * classes} entries, more "
+            f"`clusters={clusters}`: with {classes} classes a confusion matrix has {clusters * classes} entries, more "
             f"than {MOST_COUNTS}; choose fewer"
         )
     if config.clusters is None and classes < 2:
         found = "no class" if classes == 0 else f"one class, {dataset.classes[0]}"
-        return (f"there is {found}, so the number of regions is {clusters} (--clusters)",)
+        return (f"there is {found}, so the number of regions is {clusters} (`clusters`)",)
     return ()
 
 
@@ -63,5 +63,5 @@ def _refuse_other_shapes(dataset: Dataset) -> None:
             crop_label(np.broadcast_to(np.int8(0), shape), (0, 0, width, height), (height, width))
         except ImageError as error:
             raise ImageError(
-                f"label of image {record.id}: {error}; count it as missing with --bad-images skip"
+                f"label of image {record.id}: {error}; count it as missing with `bad_images=skip`"
             ) from error

@@ -104,15 +104,15 @@ def _notes(context: Context, table: ImageTable, metrics: Metrics) -> list[str]:
     notes += [f"The label of image {identity} counted as missing: {reason}" for identity, reason in unreadable]
     short = [TITLES[kind] for kind in context.config.kinds if metrics["spectrum"][kind]["converged"] is False]
     if short:
-        notes.append(f"{', '.join(short)}: the solver stopped before its residuals reached --tol.")
+        notes.append(f"{', '.join(short)}: the solver stopped before its residuals reached `tol`.")
     for kind in context.config.kinds:
         layers = graph_facts(GraphStore.open(context.run.folder(kind) / "graph.zarr"))["layers"]
         notes += [
-            as_typed(f"{TITLES[kind]}, {layer}: {shortfall(facts)}.", RunConfig.model_fields)
+            f"{TITLES[kind]}, {layer}: {shortfall(facts)}."
             for layer, facts in layers.items()
             if falls_short(facts)
         ]
-    return notes
+    return [as_typed(note, RunConfig.model_fields) for note in notes]
 
 
 def _score_row(entry: Method) -> page.ScoreRow:

@@ -40,13 +40,13 @@ def warm_start(context: Context, table: ImageTable, kind: str, work: Path) -> It
         return
     if not Bank.exists(other / kind / "bank"):
         raise ConfigError(
-            f"--warm-start {other}: there are no eigenvectors of {kind} (no {kind}/bank); name a run directory whose "
+            f"`warm_start={other}`: there are no eigenvectors of {kind} (no {kind}/bank); name a run directory whose "
             "stage solve is complete and that has this affinity, or leave the option out"
         )
     theirs = ImageTable.load(other / "images.json")
     if [image.id for image in theirs.images] != [image.id for image in table.images]:
         raise ConfigError(
-            f"--warm-start {other}: that run has {len(theirs.images)} images, this one {len(table.images)}, and they "
+            f"`warm_start={other}`: that run has {len(theirs.images)} images, this one {len(table.images)}, and they "
             "must be the same in the same order; name a run on the same images, or leave the option out"
         )
     bank = bank_of(other / kind / "bank", theirs, verify=False)  # its rows are checked as they are read

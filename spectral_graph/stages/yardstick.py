@@ -61,7 +61,7 @@ def judge(
     if residual > config.tol:
         context.reporter.note(
             f"yardstick: the solution to compare with has a residual of {residual:.1e} after {len(rounds)} rounds, "
-            f"above --tol {config.tol:.0e}; raise --max-rounds or --degree"
+            f"above `tol={config.tol:.0e}`; raise `max_rounds` or `degree`"
         )
     exact = Exact(found.x[:, : config.channels], rounds[-1].ritz[: config.channels])
     return measure(operator, x, work, exact).as_notes()

@@ -149,7 +149,7 @@ def test_bfloat16_is_the_rounding_of_torch(tmp_path):
 
 def test_flipped_byte_is_named_with_its_image(bank):
     flip(bank.path / "X.1.f32", 4 * 12 + 5)
-    with pytest.raises(FormatError, match=r"X\.1\.f32 is damaged: the checksum of image 1 differs.*--force solve"):
+    with pytest.raises(FormatError, match=r"X\.1\.f32 is damaged: the checksum of image 1 differs.*`force=solve`"):
         Bank.open(bank.path)
     lazily = Bank.open(bank.path, verify=False)
     assert lazily.read([0, 2]).shape == (8, 3)

@@ -137,7 +137,7 @@ def test_unknown_categories_and_supercategories(tmp_path, write_photo):
     content = make(tmp_path, write_photo)
     content["categories"][0]["supercategory"] = "spaceship"
     rewrite(tmp_path, content)
-    with pytest.raises(DataError, match="unknown supercategory spaceship; try --labels fine"):
+    with pytest.raises(DataError, match="unknown supercategory spaceship; try `labels=fine`"):
         CocoPanoptic(tmp_path)
     assert len(CocoPanoptic(tmp_path, labels="fine").classes) == 4
     content["annotations"][0]["segments_info"][0] = {"id": 7, "category_id": 99}
@@ -155,7 +155,7 @@ def test_two_images_of_one_name(tmp_path, write_photo):
 
 
 def test_missing_parts_are_named_with_what_is_there(tmp_path, write_photo):
-    with pytest.raises(MissingDataError, match=r"default split 'val2017' is missing .*no split is there; check --root"):
+    with pytest.raises(MissingDataError, match=r"default split 'val2017' is missing .*no split is there; check `root`"):
         CocoPanoptic(tmp_path)
     make(tmp_path, write_photo, "train2017")
     with pytest.raises(MissingDataError, match=r"default split 'val2017'.*splits there: train2017; name one with --sp"):

@@ -41,7 +41,7 @@ def test_linked_folders_are_followed_once(tmp_path, write_photo):
 
 def test_no_image(tmp_path):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"no image in this folder or below \(looked for \.jpg .*check --root"):
+    with pytest.raises(DataError, match=r"no image in this folder or below \(looked for \.jpg .*check `root`"):
         open_dataset("folder", tmp_path)
 
 

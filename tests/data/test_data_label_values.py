@@ -113,7 +113,7 @@ def test_label_maps_without_a_labelled_pixel_are_refused(make, values, ignore):
     root = make(values, dtype=np.uint16)
     with pytest.raises(DataError) as caught:
         open_dataset("folder", root, ignore=ignore)
-    assert str(values[0]) in str(caught.value) and "--ignore" in str(caught.value)
+    assert str(values[0]) in str(caught.value) and "`ignore`" in str(caught.value)
 
 
 def test_numbers_of_objects_are_no_classes(make):
@@ -129,10 +129,10 @@ def test_numbers_of_objects_are_no_classes(make):
 def test_wrong_values_of_ignore(make, ignore):
     with pytest.raises(ConfigError) as caught:
         open_dataset("folder", make((0, 1)), ignore=ignore)
-    assert "--ignore" in str(caught.value) and ascii(ignore) in str(caught.value)
+    assert "`ignore`" in str(caught.value) and ascii(ignore) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["coco", "voc", "camvid", "cocostuff", "cityscapes"])
 def test_other_data_sets_have_fixed_values(tmp_path, name):
-    with pytest.raises(ConfigError, match="--ignore 0: .*" + name):
+    with pytest.raises(ConfigError, match="`ignore=0`: .*" + name):
         open_dataset(name, tmp_path, ignore="0")

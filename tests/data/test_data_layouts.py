@@ -43,10 +43,10 @@ def test_cityscapes_parts_missing(cityscapes):
     with pytest.raises(MissingDataError, match=r"the split 'train' is missing .*leftImg8bit.*splits there: val"):
         Cityscapes(cityscapes, "train")
     (cityscapes / "gtFine").rename(cityscapes / "gtCoarse")
-    with pytest.raises(MissingDataError, match=r"no folder with the label maps: looked for .*gtFine.*--dataset folder"):
+    with pytest.raises(MissingDataError, match=r"no folder with the label maps: looked for .*gtFine.*`dataset=folder`"):
         Cityscapes(cityscapes)
     (cityscapes / "leftImg8bit").rename(cityscapes / "x")
-    with pytest.raises(MissingDataError, match=r"no split is there; check --root"):
+    with pytest.raises(MissingDataError, match=r"no split is there; check `root`"):
         Cityscapes(cityscapes)
 
 
@@ -95,7 +95,7 @@ def test_voc_parts_missing(voc, tmp_path):
         train.read_image(train.records[1])
     with pytest.raises(MissingDataError, match=r"the split 'test' is missing .*splits there: train, val"):
         Voc(voc, "test")
-    with pytest.raises(MissingDataError, match=r"no folder with the image lists: looked for .*VOCdevkit.*--root"):
+    with pytest.raises(MissingDataError, match=r"no folder with the image lists: looked for .*VOCdevkit.*`root`"):
         Voc(voc / "JPEGImages")
     (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("a\nb\nb\n")
     with pytest.raises(DataError, match=r"val\.txt: the list names b 2 times"):

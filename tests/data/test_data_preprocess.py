@@ -125,7 +125,7 @@ def test_pixels_own_their_memory():
         ({"kind": "pad"}, "preprocess 'pad' is unknown; use crop or resize"),
         ({"resample": "cubic"}, "resample 'cubic' is unknown"),
         ({"size": (0, 0)}, "size 0x0 has no pixel"),
-        ({"size": (322, 434)}, "--size 322x434 does not go with --preprocess crop"),
+        ({"size": (322, 434)}, "`size=322x434` does not go with `preprocess=crop`"),
     ],
 )
 def test_bad_options(fields, words):

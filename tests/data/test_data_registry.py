@@ -49,7 +49,7 @@ def test_fine_labels_of_a_data_set_without_them(tmp_path, name):
 
 
 def test_a_root_that_is_no_folder(tmp_path):
-    with pytest.raises(MissingDataError, match=r"--root .*nowhere is not a folder"):
+    with pytest.raises(MissingDataError, match=r"`root=.*nowhere` is not a folder"):
         open_dataset("coco", tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(MissingDataError, match="is not a folder"):
@@ -59,7 +59,7 @@ def test_a_root_that_is_no_folder(tmp_path):
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "coco"])
 def test_no_root_and_no_variable(name):
     with pytest.raises(
-        MissingDataError, match=f"no {name} folder; name the folder with --root, or its parent with SPEC"
+        MissingDataError, match=f"no {name} folder; name the folder with `root`, or its parent with SPEC"
     ):
         open_dataset(name)
 

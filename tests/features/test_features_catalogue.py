@@ -52,7 +52,7 @@ def test_names(name: str, expected: tuple[str, str]) -> None:
 
 
 def test_a_revision_of_a_timm_model_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"dino_vits16@abc.*--weights FILE"):
+    with pytest.raises(ModelError, match=r"dino_vits16@abc.*`weights=FILE`"):
         resolve("dino_vits16@abc")
 
 

@@ -82,7 +82,7 @@ def test_folders_of_other_things_are_refused(sd_folder: Path, tmp_path: Path) ->
         load_model("sdxl", sd_folder)
     with pytest.raises(WeightsError, match=r"has no model_index\.json"):
         load_model("sd14", sd_folder / "unet")
-    with pytest.raises(WeightsError, match=r"does not exist.*--weights"):
+    with pytest.raises(WeightsError, match=r"does not exist.*`weights`"):
         load_model("sd14", tmp_path / "nowhere")
     with pytest.raises(WeightsError, match=r"is a file.*folder that holds model_index\.json"):
         load_model("sd14", sd_folder / "model_index.json")
@@ -123,5 +123,5 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["sd14", "sd15@0123abc", "diffusers:nobody/nothing"])
 def test_offline_without_a_cache_names_the_cure(name: str) -> None:
-    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE.*--weights FOLDER.*focus_vits14"):
+    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE.*`weights=FOLDER`.*focus_vits14"):
         load_model(name)

@@ -98,7 +98,7 @@ def test_a_model_from_the_hub_then_from_the_cache(
 
 
 def test_a_repository_that_does_not_exist(endpoint: tuple[str, type[Hub]]) -> None:
-    with pytest.raises(WeightsError, match=r"timm/absent.*--weights FILE.*--model focus_vits14"):
+    with pytest.raises(WeightsError, match=r"timm/absent.*`weights=FILE`.*`model=focus_vits14`"):
         hub.fetch("absent", "timm/absent")
 
 
@@ -118,7 +118,7 @@ def test_no_hub_gives_up_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         unused.bind(("127.0.0.1", 0))
         point_to(monkeypatch, tmp_path, unused.getsockname()[1])
     begin = time.monotonic()
-    with pytest.raises(WeightsError, match=r"cannot be reached.*--weights FILE.*--model focus_vits14"):
+    with pytest.raises(WeightsError, match=r"cannot be reached.*`weights=FILE`.*`model=focus_vits14`"):
         load_model(NAME)
     assert time.monotonic() - begin < 10
 
@@ -148,5 +148,5 @@ def test_missing_client_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_weights_that_are_not_on_the_hub() -> None:
-    with pytest.raises(WeightsError, match=r"not on the hub but at https://.*--weights FILE"):
+    with pytest.raises(WeightsError, match=r"not on the hub but at https://.*`weights=FILE`"):
         load_model("vit_huge_patch14_gap_224.in1k_ijepa")

@@ -187,7 +187,7 @@ def test_offline_without_a_cache_names_the_cure(monkeypatch: pytest.MonkeyPatch,
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE.*--weights FOLDER.*focus_vits14"):
+    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE.*`weights=FOLDER`.*focus_vits14"):
         load_model("hf_dinov3_vits16")
 
 

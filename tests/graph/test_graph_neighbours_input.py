@@ -62,7 +62,7 @@ def test_a_truncated_chunk_is_an_error_that_names_it(tmp_path):
     with pytest.raises(FormatError, match="image slot 2: damaged chunk"):
         find_neighbours(StoreRows(store, "b", "v", range(4)), None, np.arange(0, 37, 9), 3, work=tmp_path / "w")
     chunk.unlink()
-    with pytest.raises(FormatError, match="image slot 2: its chunk is missing; recompute with --force extract"):
+    with pytest.raises(FormatError, match="image slot 2: its chunk is missing; recompute with `force=extract`"):
         find_neighbours(StoreRows(store, "b", "v", range(4)), None, np.arange(0, 37, 9), 3, work=tmp_path / "w")
     for key, read in (("final", store.read_final), ("layers/b/v_mean", lambda slots: store.mean("b", "v", slots))):
         next(path for path in (tmp_path / "f.zarr" / key / "c" / "1").rglob("0") if path.is_file()).unlink()

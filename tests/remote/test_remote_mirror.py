@@ -201,7 +201,7 @@ def test_damage_is_named_and_force_goes_around_it(url, work, tmp_path, damage):
         put(url, "vv/bank/X.1.f32", bytes([sound[0] ^ 1]) + sound[1:] if damage == "flip" else sound[:5])
     words = {"flip": "its checksum differs", "truncate": f"has 5 bytes, expected {len(sound)}", "remove": "is missing"}
     new = tmp_path / "new"
-    with pytest.raises(FormatError, match=f"{url}/vv/bank/X.1.f32.*{words[damage]}.*recompute with --force solve"):
+    with pytest.raises(FormatError, match=f"{url}/vv/bank/X.1.f32.*{words[damage]}.*recompute with `force=solve`"):
         pull(url, new)
     assert not (new / "vv" / "bank" / "X.1.f32").exists()
     pull(url, new, "report", "solve")

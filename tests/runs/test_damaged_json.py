@@ -110,7 +110,7 @@ def test_each_entry_that_is_missing_or_of_another_type_is_worded(tmp_path, monke
         if (dropped and entry in OPTIONAL) or entry.endswith(".values"):
             continue
         store(kind, changed, tmp_path)
-        with pytest.raises(FormatError, match=r"(?s)is (damaged \(|not finished).*; recompute with --force") as error:
+        with pytest.raises(FormatError, match=r"(?s)is (damaged \(|not finished).*; recompute with `force=") as error:
             read(tmp_path)
         assert (
             entry.rsplit(".", 1)[-1] in str(error.value) or "V-V" in str(error.value) or "K-means" in str(error.value)
@@ -129,7 +129,7 @@ def test_each_entry_that_is_missing_or_of_another_type_is_worded(tmp_path, monke
 )
 def test_scores_that_contradict_each_other_are_worded(tmp_path, change, words):
     (tmp_path / "m").write_text(json.dumps(METRICS | {"methods": {"vv": change(METHOD), "final": PLAIN}}))
-    with pytest.raises(FormatError, match=rf"methods.vv: value error, {words}\); recompute with --force evaluate"):
+    with pytest.raises(FormatError, match=rf"methods.vv: value error, {words}\); recompute with `force=evaluate`"):
         read_metrics(tmp_path / "m", ["vv"])
 
 
@@ -148,11 +148,11 @@ def test_files_of_another_shape_are_worded(tmp_path, monkeypatch, content):
     assert ImageTable.load(tmp_path / "images.json") == table
     for file, read, cure in (
         ("run/run.json", lambda: read_manifest(tmp_path / "run"), "compute the run anew in another folder"),
-        ("bank/bank.json", lambda: Bank.open(tmp_path / "bank"), "--force solve"),
-        ("images.json", lambda: ImageTable.load(tmp_path / "images.json"), "--force extract"),
-        ("metrics.json", lambda: read_metrics(tmp_path / "metrics.json", ["vv"]), "--force evaluate"),
-        ("r/zarr.json", lambda: RegionStore.open(tmp_path / "r"), "--force segment"),
-        ("f/zarr.json", lambda: FeatureStore.open(tmp_path / "f"), "--force extract"),
+        ("bank/bank.json", lambda: Bank.open(tmp_path / "bank"), "`force=solve`"),
+        ("images.json", lambda: ImageTable.load(tmp_path / "images.json"), "`force=extract`"),
+        ("metrics.json", lambda: read_metrics(tmp_path / "metrics.json", ["vv"]), "`force=evaluate`"),
+        ("r/zarr.json", lambda: RegionStore.open(tmp_path / "r"), "`force=segment`"),
+        ("f/zarr.json", lambda: FeatureStore.open(tmp_path / "f"), "`force=extract`"),
     ):
         (tmp_path / file).write_bytes(content)
         with pytest.raises(FormatError, match=cure):
@@ -204,5 +204,5 @@ def test_labels_of_another_shape_are_worded(tmp_path):
     content = json.loads(about.read_text())
     content["attributes"]["spectral_graph"]["grid"] = [3, 3]
     about.write_text(json.dumps(content))
-    with pytest.raises(FormatError, match=r"r/vv/labels, image 0: .*\(1, 1, 4\).* grid \(3, 3\).*--force segment"):
+    with pytest.raises(FormatError, match=r"r/vv/labels, image 0: .*\(1, 1, 4\).* grid \(3, 3\).*`force=segment`"):
         RegionStore.open(tmp_path / "r").read("vv", 0, 0)

@@ -137,7 +137,7 @@ def test_images_that_contradict_themselves_are_worded(run, way, value):
     text = (run / "images.json").read_text()
     change(run / "images.json", *way, to="VALUE")
     (run / "images.json").write_text((run / "images.json").read_text().replace('"VALUE"', json.dumps(value)))
-    with pytest.raises(FormatError, match=r"images\.json.*--force extract"):
+    with pytest.raises(FormatError, match=r"images\.json.*`force=extract`"):
         ImageTable.load(run / "images.json")
     (run / "images.json").write_text(text)
     assert ImageTable.load(run / "images.json") == TABLE
@@ -186,7 +186,7 @@ def test_features_of_another_shape_are_worded(run, entry, value):
     store.write(0, {"a": {"v": np.ones((6, 4))}, "b": {"v": np.ones((2, 4))}}, np.ones((6, 5)))
     assert store.read("b", "v", [0]).shape == (1, 6, 4)
     change(*zarr_attributes(run / "features.zarr"), entry, to=value)
-    with pytest.raises(FormatError, match=r"features\.zarr.*--force extract"):
+    with pytest.raises(FormatError, match=r"features\.zarr.*`force=extract`"):
         store = FeatureStore.open(run / "features.zarr")
         store.read("a", "v", [0]), store.read("b", "v", [0]), store.read_final([0])
 
@@ -209,7 +209,7 @@ def test_records_that_would_be_unpickled_are_refused(run):
     for content in (raw.getvalue(), b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00"):
         (run / "vv" / "ortho" / "images.1.npy").write_bytes(content)
         change(run / "vv" / "ortho" / "bank.json", "records", "crc32", to=zlib.crc32(content))
-        with pytest.raises(FormatError, match=r"images\.1\.npy.*--force orthogonalise"):
+        with pytest.raises(FormatError, match=r"images\.1\.npy.*`force=orthogonalise`"):
             Bank.open(run / "vv" / "ortho")
 
 
@@ -270,7 +270,7 @@ def test_labels_of_another_type_are_worded(run):
     group = zarr.open_group(run / "regions.zarr", mode="r+")
     for shape, dtype in (((1, 2, 6), "float32"), ((1, 2, 6), "int64"), ((1, 2, 7), "uint16"), ((2, 6), "uint16")):
         group.create_array("vv/labels", shape=shape, dtype=dtype, overwrite=True, compressors=[Crc32cCodec()])
-        with pytest.raises(FormatError, match=r"regions\.zarr/vv/labels.*--force segment"):
+        with pytest.raises(FormatError, match=r"regions\.zarr/vv/labels.*`force=segment`"):
             RegionStore.open(run / "regions.zarr").read("vv", 0, 0)
 
 

@@ -38,7 +38,7 @@ def test_maps_are_read_back(store, labels):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_missing_chunk_is_named_and_not_read_as_region_0(store, seed):
     (store.path / "vv" / "labels" / "c" / str(seed) / "0" / "0").unlink()
-    words = rf"regions.zarr/vv/labels, image 7: the chunk of seed {seed} is missing; recompute with --force segment"
+    words = rf"regions.zarr/vv/labels, image 7: the chunk of seed {seed} is missing; recompute with `force=segment`"
     with pytest.raises(FormatError, match=words):
         store.read("vv", seed, 7)
     store.read("vv", seed, IMAGES_PER_CHUNK)
@@ -49,8 +49,8 @@ def test_a_missing_chunk_is_named_and_not_read_as_region_0(store, seed):
 def test_a_truncated_chunk_and_a_missing_array_are_named(store, size):
     chunk = store.path / "vv" / "labels" / "c" / "1" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:size])
-    with pytest.raises(FormatError, match=r"vv/labels, image 7: .*recompute with --force segment"):
+    with pytest.raises(FormatError, match=r"vv/labels, image 7: .*recompute with `force=segment`"):
         store.read("vv", 1, 7)
     (store.path / "vv" / "labels" / "zarr.json").unlink()
-    with pytest.raises(FormatError, match=r"vv/labels, image 7: .*recompute with --force segment"):
+    with pytest.raises(FormatError, match=r"vv/labels, image 7: .*recompute with `force=segment`"):
         RegionStore.open(store.path).read("vv", 0, 7)

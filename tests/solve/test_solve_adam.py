@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint_costs_one_checkpoint(graph, tmp_path, monkeypatch,
     file = tmp_path / "two" / f"X.{about['generation']}.f32"
     file.write_bytes(b"")
     (tmp_path / "two" / "previous.json").unlink()
-    with pytest.raises(FormatError, match=r"has 0 bytes.*--force solve"):
+    with pytest.raises(FormatError, match=r"has 0 bytes.*`force=solve`"):
         run(store, tmp_path / "two")
 
 

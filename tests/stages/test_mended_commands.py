@@ -41,7 +41,7 @@ def test_a_stage_that_wrote_something_binds_the_run(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             attempt(seed)
     (tmp_path / "run" / "qk" / "graph.zarr").mkdir(parents=True)
-    with pytest.raises(StaleRunError, match=r"--seed is 3, but .* was made with 2"):
+    with pytest.raises(StaleRunError, match=r"`seed` is 3, but .* was made with 2"):
         attempt(3)
 
 
@@ -60,7 +60,7 @@ def test_a_stage_of_a_run_that_is_not_there_starts_none(capsys, tmp_path, stage)
 
 
 def test_a_folder_that_cannot_be_made_is_worded():
-    words = r"--out /proc/x: this folder cannot be written \(.+\); name one that can"
+    words = r"`out=/proc/x`: this folder cannot be written \(.+\); name one that can"
     with pytest.raises(ConfigError, match=words), RunDirectory(Path("/proc/x")):
         pass
 
@@ -74,13 +74,13 @@ def test_a_damaged_bank_names_the_stage_that_made_it(tmp_path, monkeypatch, name
     good = (tmp_path / name / "bank.json").read_text()
     for damage in ("{", "[]", good.replace('"format": 2', '"format": 9')):
         (tmp_path / name / "bank.json").write_text(damage)
-        with pytest.raises(FormatError, match=rf"; recompute with --force {stage}$"):
+        with pytest.raises(FormatError, match=rf"; recompute with `force={stage}`$"):
             Bank.open(tmp_path / name)
     (tmp_path / name / "bank.json").write_text(good)
     for file in ("X.1.f32", "images.1.npy"):
         content = (tmp_path / name / file).read_bytes()
         (tmp_path / name / file).write_bytes(content[:-1] + b"\x07")
-        with pytest.raises(FormatError, match=rf"damaged.*; recompute with --force {stage}$"):
+        with pytest.raises(FormatError, match=rf"damaged.*; recompute with `force={stage}`$"):
             Bank.open(tmp_path / name)
         (tmp_path / name / file).write_bytes(content)
 
@@ -101,7 +101,7 @@ def test_the_notes_of_photos_are_read_by_their_shape(tmp_path, content):
     about = tmp_path / "image.json"
     about.write_text(content)
     results = Results(tmp_path, make_image_config({}))
-    with pytest.raises(FormatError, match=r"image\.json is damaged .*; compute its photos anew with --force"):
+    with pytest.raises(FormatError, match=r"image\.json is damaged .*; compute its photos anew with `force`"):
         results.open(force=False)
     results.open(force=True)
     assert json.loads(about.read_text())["options"] == results.options

@@ -63,7 +63,7 @@ def test_labels_belong_to_evaluate(plain, tmp_path, folder):
     values = np.asarray(Image.open(label)).copy()
     values[values == 1] = 0
     Image.fromarray(values).save(label, compress_level=0)
-    with pytest.raises(StaleRunError, match=r"labels .* --force evaluate"):
+    with pytest.raises(StaleRunError, match=r"labels .* `force=evaluate`"):
         run(plain, out)
     run(plain, out, force="evaluate")
     assert (out / "images.json").stat().st_mtime_ns == before
@@ -71,12 +71,12 @@ def test_labels_belong_to_evaluate(plain, tmp_path, folder):
     assert (fresh / "metrics.json").read_bytes() == (out / "metrics.json").read_bytes()
     # Another number of classes asks for other regions.
     (folder / "classes.txt").write_text("ground\ndisc\nthird\n")
-    with pytest.raises(StaleRunError, match="--force segment"):
+    with pytest.raises(StaleRunError, match="`force=segment`"):
         run(plain, out, force="evaluate")
     run(plain, out, force="segment")
     assert json.loads((out / "metrics.json").read_text())["methods"]["vv"]["clusters"] == 3
     replace_unseen(folder / "classes.txt", b"ground\nblob\nthird\n")
-    with pytest.raises(StaleRunError, match=r"labels .* --force evaluate"):
+    with pytest.raises(StaleRunError, match=r"labels .* `force=evaluate`"):
         run(plain, out)
 
 
@@ -87,7 +87,7 @@ def test_a_photo_of_equal_size_is_noticed_after_a_kill_too(plain, tmp_path, fold
     photo = folder / "images" / "00.png"
     whole = photo.read_bytes()
     replace_unseen(photo, other_pixels(photo))
-    with pytest.raises(StaleRunError, match="--force extract"):
+    with pytest.raises(StaleRunError, match="`force=extract`"):
         run(plain, out, until="extract")
     photo.write_bytes(whole)
     run(plain, out, until="extract")
@@ -148,7 +148,7 @@ def test_a_run_of_an_earlier_build_is_refused_by_name(plain, tmp_path):
     del manifest["labels_fingerprint"]
     (out / "run.json").write_text(json.dumps(manifest))
     assert main(["info", str(out)]) == 0
-    with pytest.raises(StaleRunError, match="--force extract"):
+    with pytest.raises(StaleRunError, match="`force=extract`"):
         run(plain, out, until="extract")
     run(plain, out, until="extract", force="extract")
 
@@ -161,7 +161,7 @@ def test_other_data_in_the_same_place_or_none(plain, tmp_path, folder):
     (other / "images" / "06.png").rename(other / "images" / "6.png")
     with pytest.raises(StaleRunError, match="images of this data set"):
         run({**plain, "root": other}, out, until="extract")
-    with pytest.raises(MissingDataError, match="--root"):
+    with pytest.raises(MissingDataError, match="`root`"):
         run({**plain, "root": tmp_path / "nowhere"}, out, until="extract")
 
 

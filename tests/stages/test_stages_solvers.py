@@ -114,7 +114,7 @@ def test_a_damaged_bank_is_named_and_the_named_cure_works(options, tmp_path, par
     manifest["stages"]["orthogonalise"]["state"] = "running" if part == "bank" else "complete"
     (out / "run.json").write_text(json.dumps(manifest))
     cure = {"bank": "solve", "ortho": "orthogonalise"}[part]
-    with pytest.raises(FormatError, match=rf"X\.1\.f32 .*--force {cure}$"):
+    with pytest.raises(FormatError, match=rf"X\.1\.f32 .*`force={cure}`$"):
         run(options, out, until=stage)
     run(options, out, until="orthogonalise", force=cure)
     np.testing.assert_array_equal(Bank.open(out / "vv" / "ortho").read(0, 7), before)
