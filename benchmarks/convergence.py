@@ -22,7 +22,7 @@ from spectral_graph.graph.merge import merge_layers
 from spectral_graph.graph.operator import merged_operator
 from spectral_graph.solve.adam import AdamSettings, adam, open_state, solution
 from spectral_graph.solve.chebyshev import chebyshev
-from spectral_graph.solve.yardstick import Exact, measure
+from spectral_graph.solve.optimality import Exact, measure
 
 TITLES = {"paper": "Adam on Eqn. 4", "released": "Adam, objective and average as released"}
 

@@ -60,7 +60,7 @@ OPTIONS = {
     "batch": "4",
     "tol": "1e-5",
     "steps": "300",
-    "yardstick": "angles",
+    "optimality": "angles",
     "gallery": "1",
 }
 

@@ -21,11 +21,11 @@ from spectral_graph.bank import Bank
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.io.files import remove
 from spectral_graph.memory import peak_bytes
+from spectral_graph.solve.bank_rows import image_chunks
 from spectral_graph.solve.chebyshev import Round, chebyshev, rayleigh_quotients
 from spectral_graph.solve.lanczos import STEPS
 from spectral_graph.solve.orthogonalise import orthogonalise
 from spectral_graph.solve.schedule import block_width
-from spectral_graph.solve.widen import image_chunks
 
 DEGREE = 40
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from scipy.linalg import subspace_angles
 
-from spectral_graph.distributed.join import join_world
+from spectral_graph.distributed.join import join_comm
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.local_operator import LocalOperator
 from spectral_graph.graph.operator import merged_operator
@@ -42,13 +42,13 @@ def work(options: argparse.Namespace) -> None:
     store = GraphStore.open(options.graph)
     names, about = store.names("merged/symmetric"), store.attributes
     nodes, per_image = about["nodes"], options.nodes_per_image or about["nodes_per_image"]
-    with join_world() as world, tempfile.TemporaryDirectory(dir=options.out) as own:
+    with join_comm() as comm, tempfile.TemporaryDirectory(dir=options.out) as own:
         shared = options.out / "work"
         begin = time.perf_counter()
         operator = (
             merged_operator(store, "symmetric")
-            if world.size == 1
-            else LocalOperator(store, names, nodes, about["rounds"], per_image, world, Path(own))
+            if comm.size == 1
+            else LocalOperator(store, names, nodes, about["rounds"], per_image, comm, Path(own))
         )
         operator.allow(1 << 40)
         made = time.perf_counter() - begin
@@ -57,19 +57,19 @@ def work(options: argparse.Namespace) -> None:
         operator.apply(x, y)  # reads the graph, which then stays in memory
         exchange = []
         for _ in range(5):
-            world.barrier()
+            comm.barrier()
             begin = time.perf_counter()
             operator.gathered(x)
             exchange.append(time.perf_counter() - begin)
-        halo_bytes, sent = operator.halo * x.shape[1] * 4 if isinstance(operator, LocalOperator) else 0, world.sent
-        world.barrier()
+        halo_bytes, sent = operator.halo * x.shape[1] * 4 if isinstance(operator, LocalOperator) else 0, comm.sent
+        comm.barrier()
         begin = time.perf_counter()
         found, rounds = chebyshev(
             operator, shared, options.channels, per_image, options.tol, options.degree, 60, 0, lambda _: None
         )
-        world.barrier()
+        comm.barrier()
         seconds = time.perf_counter() - begin
-        np.save(options.out / f"{world.rank}.npy", found.view()[:, : options.channels])
+        np.save(options.out / f"{comm.rank}.npy", found.view()[:, : options.channels])
         facts = {
             "seconds": seconds,
             "setup_s": made,
@@ -78,13 +78,13 @@ def work(options: argparse.Namespace) -> None:
             # Columns times products: locked columns are not filtered any more.
             "column_steps": sum(done.degree * done.filtered + x.shape[1] for done in rounds) + STEPS,
             "residual": float(rounds[-1].residuals[: options.channels].max()),
-            "sent": world.sent - sent,
+            "sent": comm.sent - sent,
             "exchange_s": statistics.median(exchange),
             "halo_bytes": halo_bytes,
             "rows": len(operator.rows),
             "width": x.shape[1],
         }
-        (options.out / f"{world.rank}.json").write_text(json.dumps(facts))
+        (options.out / f"{comm.rank}.json").write_text(json.dumps(facts))
 
 
 def solve_with(processes: int, options: argparse.Namespace) -> tuple[dict[str, float], np.ndarray]:

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from spectral_graph.errors import ConfigError
 from spectral_graph.io.readable import stored_path
 from spectral_graph.io.url import is_url, local_path
-from spectral_graph.options.allowed import checked
 from spectral_graph.options.ignored_values import parse_ignore
+from spectral_graph.options.schema import checked
 
 STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "report")
 KINDS = ("vv", "qk", "kk")
@@ -183,7 +183,7 @@ class RunConfig(BaseModel):
     ema: float = option(
         "solve", 0.0, "adam: decay of the moving average of the bank, one step a mini-batch; 0: none", ge=0, lt=1
     )
-    yardstick: Literal["auto", "value", "angles", "none"] = option(
+    optimality: Literal["auto", "value", "angles", "none"] = option(
         "solve",
         "auto",
         "how the solution is measured: value of Eqn. 3; angles: to its exact solution too, which costs solving that; "

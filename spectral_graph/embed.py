@@ -20,7 +20,7 @@ import numpy as np
 
 from spectral_graph.config import RunConfig, make_config
 from spectral_graph.errors import ConfigError, DiskFullError, GraphError, SpectralGraphWarning
-from spectral_graph.features.device import find_device, memory_in_words
+from spectral_graph.features.device import find_device, reporting_full_memory
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
 from spectral_graph.graph.facts import GraphFacts
@@ -206,7 +206,7 @@ def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> E
     on_device = device.type != "cpu"
     if on_device:
         check_room(device, operator, config.channels)
-    with memory_in_words(device, "the solver beside its columns", "lower `channels`"):
+    with reporting_full_memory(device, "the solver beside its columns", "lower `channels`"):
         found, rounds = chebyshev(
             operator,
             work / "solve",

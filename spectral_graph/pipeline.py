@@ -9,10 +9,10 @@ from typing import Any
 from spectral_graph.config import STAGES, RunConfig
 from spectral_graph.data import Dataset, open_dataset
 from spectral_graph.data.inputs import TABLE, Digests, labels_fingerprint, photos_fingerprint, weights_fingerprint
-from spectral_graph.distributed.join import join_world, process_of_machine
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
+from spectral_graph.distributed.join import join_comm, process_of_machine
 from spectral_graph.errors import ConfigError, MissingDataError
-from spectral_graph.io.files import disk_full_in_words
+from spectral_graph.io.files import reporting_full_disk
 from spectral_graph.io.readable import readable
 from spectral_graph.progress import Reporter
 from spectral_graph.runs.directory import RunDirectory
@@ -125,9 +125,9 @@ def run_pipeline(
     for name, stage in (("until", until), ("force", force)):
         if stage not in STAGES and (name == "until" or stage is not None):
             raise ConfigError(f"{name} {stage!r}: there is no such stage; give one of {', '.join(STAGES)}")
-    with join_world() as world:
-        speaker = reporter or Reporter() if world.leads else Reporter(quiet=True)
-        _run_stages(config, out, preset, until, force, command, given, speaker, publish, world)
+    with join_comm() as comm:
+        speaker = reporter or Reporter() if comm.is_rank0 else Reporter(quiet=True)
+        _run_stages(config, out, preset, until, force, command, given, speaker, publish, comm)
     return out
 
 
@@ -141,7 +141,7 @@ def _run_stages(
     given: Mapping[str, Any] | None,
     reporter: Reporter,
     publish: Callable[[], None] | None,
-    world: World,
+    comm: Comm,
 ) -> None:
     _require_data(config, out)
     dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels, config.ignore)
@@ -149,11 +149,11 @@ def _run_stages(
     for note in (*dataset.notes, *dataset.left_out, *check_labels(config, dataset)):
         reporter.note(note)
     _check_device(config, out, force)
-    with RunDirectory(out, world) as run:
+    with RunDirectory(out, comm) as run:
         digests = Digests(out / TABLE)
-        inputs = _fingerprints(config, dataset, digests, reporter) if world.leads else {"fingerprint": ""}
+        inputs = _fingerprints(config, dataset, digests, reporter) if comm.is_rank0 else {"fingerprint": ""}
         run.open(config, preset, force=force, **inputs)
-        if world.leads:
+        if comm.is_rank0:
             digests.save()
         if command:
             run.manifest["command"] = readable(command)
@@ -165,14 +165,14 @@ def _run_stages(
         missing = config.warm_start is not None and not config.warm_start.is_dir()
         if missing and not run.complete("solve") and until not in ("extract", "graph"):
             raise ConfigError(f"`warm_start={config.warm_start}`: there is no such folder; name an earlier run")
-        context = Context(config, run, dataset, reporter, world)
+        context = Context(config, run, dataset, reporter, comm)
         for name in STAGES[: STAGES.index(until) + 1]:
             if run.complete(name):
                 continue
-            with disk_full_in_words(out), run.stage(name):
-                if world.leads or name in SHARED:
+            with reporting_full_disk(out), run.stage(name):
+                if comm.is_rank0 or name in SHARED:
                     _stage(name)(context)
             record = run.manifest["stages"][name]
             reporter.note(f"{name}: {record['seconds']:.1f} s, peak {record['peak_bytes'] / 1e9:.2f} GB")
-            if publish is not None and world.leads:
+            if publish is not None and comm.is_rank0:
                 publish()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from spectral_graph import ops
-from spectral_graph.distributed.world import ALONE
+from spectral_graph.distributed.comm import ONE_PROCESS
 from spectral_graph.errors import ConfigError, GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.local_operator import LocalOperator, local_operator
@@ -17,8 +17,8 @@ from spectral_graph.graph.operator import affinity_operator, merged_operator
 from spectral_graph.grid_map import grid_map
 from spectral_graph.solve.chebyshev import rayleigh_quotients
 from spectral_graph.solve.device_operator import DeviceOperator
+from spectral_graph.solve.optimality import measure
 from spectral_graph.solve.recurrence import step
-from spectral_graph.solve.yardstick import measure
 
 NODES = 16
 
@@ -48,7 +48,7 @@ def products(tmp_path_factory):
     return {
         "merged": merged,
         "affinity": affinity_operator(store, "a"),
-        "local": LocalOperator(store, names, NODES, 2, 1, ALONE, store.path / "work"),
+        "local": LocalOperator(store, names, NODES, 2, 1, ONE_PROCESS, store.path / "work"),
         "device": DeviceOperator(merged, torch.device("cpu"), 1 << 20),
     }, dense
 
@@ -181,7 +181,7 @@ def test_names_of_operators_are_refused_by_name(products):
     store = products[0]["merged"]._store
     for make in (
         lambda name: merged_operator(store, name),
-        lambda name: local_operator(store, name, ALONE, store.path),
+        lambda name: local_operator(store, name, ONE_PROCESS, store.path),
         lambda name: list(write_merged(store, ["a"], [], name)),
     ):
         for name in ("symmetrc", "", None, "../symmetric"):

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from spectral_graph.errors import ConfigError, FormatError
-from spectral_graph.io.files import disk_full_in_words
+from spectral_graph.io.files import reporting_full_disk
 
 SUFFIXES = {"float32": "f32", "bfloat16": "bf16"}
 READ_BYTES = 1 << 24
@@ -111,7 +111,7 @@ class RowFile:
         """
         stored = np.ascontiguousarray(values, self._dtype)
         raw = stored.reshape(-1).view(np.uint8).data
-        with disk_full_in_words(self.path.parent):
+        with reporting_full_disk(self.path.parent):
             for position, first, count in runs(images):
                 begin, offset = position * self._image_bytes, first * self._image_bytes
                 end = begin + count * self._image_bytes
@@ -142,7 +142,7 @@ class RowFile:
 
     def sync(self) -> None:
         """Force what was written to the disk."""
-        with disk_full_in_words(self.path.parent):
+        with reporting_full_disk(self.path.parent):
             os.fsync(self._fd)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from spectral_graph.bank.generation import PREVIOUS, Generation, record_dtype
 from spectral_graph.bank.rows import READ_BYTES, SUFFIXES, RowFile, allocate
-from spectral_graph.io.files import disk_full_in_words, remove, require_space, sync_folder
+from spectral_graph.io.files import remove, reporting_full_disk, require_space, sync_folder
 
 
 def left_behind(folder: Path, now: Generation) -> bool:
@@ -43,7 +43,7 @@ def start_next(folder: Path, now: Generation, resume: bool) -> tuple[Generation,
     require_space(folder, new.bytes * len(missing), f"the bank {folder}")
     try:
         for name in missing:
-            with disk_full_in_words(folder), new.file(folder, name).open("wb") as handle:
+            with reporting_full_disk(folder), new.file(folder, name).open("wb") as handle:
                 allocate(handle, new.bytes)
     except BaseException:
         for name in missing:

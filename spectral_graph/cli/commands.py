@@ -28,7 +28,7 @@ from spectral_graph.distributed.join import process_number
 from spectral_graph.errors import ConfigError, SpectralGraphError
 from spectral_graph.io.files import remove
 from spectral_graph.io.url import is_url, place, work_folder
-from spectral_graph.options.allowed import as_typed, flag
+from spectral_graph.options.schema import as_typed, flag
 from spectral_graph.per_image.options import ImageConfig, make_image_config
 from spectral_graph.progress import Reporter
 from spectral_graph.text.terminal import Lasting, printable, say, write_result
@@ -188,15 +188,15 @@ def _refuse_foreign_root(manifest: dict[str, Any], given: dict[str, Any], work: 
 
 def _publishing(url: str, work: Path, until: str, force: str | None, reporter: Reporter) -> Callable[[], None]:
     """Bring the working folder of a run that is kept behind a URL up to date; return what publishes it."""
-    from spectral_graph.remote.mirror import Mirror
+    from spectral_graph.remote.sync import RunSync
 
     leads = process_number() == 0
-    mirror = Mirror(url, work, reporter if leads else Reporter(quiet=True))
-    mirror.reporter.note(f"{url}: worked on in {work}, published stage by stage")
-    mirror.pull(until, force)
+    sync = RunSync(url, work, reporter if leads else Reporter(quiet=True))
+    sync.reporter.note(f"{url}: worked on in {work}, published stage by stage")
+    sync.pull(until, force)
     if leads:
-        mirror.push()  # what an interrupted call left unsent
-    return mirror.push
+        sync.push()  # what an interrupted call left unsent
+    return sync.push
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
 from spectral_graph.errors import ConfigError, LostProcessError
 
 JOINING = timedelta(minutes=5)
@@ -21,7 +21,7 @@ PATIENCE = timedelta(days=7)
 """How long it waits for them later: they may be busy for hours, and one that died is noticed without a clock."""
 
 
-class Group(World):
+class Group(Comm):
     """Some processes on one machine or on several; all see the same run directory.
 
     Every method but `mine`, `owned` and `folder` must be called by all processes, in the same order. Arrays lie in the
@@ -45,7 +45,7 @@ class Group(World):
         """Return the arrays of all processes, by rank; all have one shape and dtype."""
         own = self._tensor(array)
         parts = [torch.empty_like(own) for _ in range(self.size)]
-        with _loss_in_words():
+        with _reporting_loss():
             dist.all_gather(parts, own, group=self._group)
         self.sent += array.nbytes * (self.size - 1)
         return [part.cpu().numpy().reshape(array.shape) for part in parts]
@@ -58,18 +58,18 @@ class Group(World):
             total += part
         return total
 
-    def from_leader(self, array: np.ndarray) -> np.ndarray:
+    def broadcast(self, array: np.ndarray) -> np.ndarray:
         """Return the array of rank 0; that of the others gives shape and dtype."""
         tensor = self._tensor(array).clone()
-        with _loss_in_words():
+        with _reporting_loss():
             dist.broadcast(tensor, src=0, group=self._group)
-        if self.leads:
+        if self.is_rank0:
             self.sent += array.nbytes * (self.size - 1)
         return tensor.cpu().numpy().reshape(array.shape)
 
     def agree(self, flag: bool) -> bool:
         """Return the flag of rank 0."""
-        return bool(self.from_leader(np.array([flag], np.int64))[0])
+        return bool(self.broadcast(np.array([flag], np.int64))[0])
 
     def barrier(self) -> None:
         """Wait until all processes are here."""
@@ -84,7 +84,7 @@ class Group(World):
         calls += [dist.P2POp(dist.isend, tensor, peer, group=self._group) for peer, tensor in leaving.items()]
         if not calls:
             return
-        with _loss_in_words():
+        with _reporting_loss():
             for work in dist.batch_isend_irecv(calls):
                 work.wait()
         for peer, tensor in arriving.items():
@@ -131,7 +131,7 @@ def joined_group(environment: Mapping[str, str], backend: str) -> Iterator[Group
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    with _loss_in_words():
+    with _reporting_loss():
         store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=JOINING))
         # torchrun may keep its store over restarts; the addresses of processes that are gone must not be read.
         attempt = dist.PrefixStore(f"attempt {environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
@@ -144,7 +144,7 @@ def joined_group(environment: Mapping[str, str], backend: str) -> Iterator[Group
 
 
 @contextmanager
-def _loss_in_words() -> Iterator[None]:
+def _reporting_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from spectral_graph.distributed.world import ALONE, World
+from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.errors import ConfigError, SpectralGraphError
 
 BACKEND = "SPECTRAL_GRAPH_BACKEND"
@@ -26,14 +26,14 @@ def process_of_machine(environment: Mapping[str, str] = os.environ) -> int:
 
 
 @contextmanager
-def join_world(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
+def join_comm(environment: Mapping[str, str] = os.environ) -> Iterator[Comm]:
     """Join the processes that `torchrun` started, or be alone; an error inside is named by the process that met it.
 
     Raises:
         ConfigError: the environment holds something else than what `torchrun` sets.
     """
     if _size(environment) == 1:
-        yield ALONE
+        yield ONE_PROCESS
         return
     backend = environment.get(BACKEND, "gloo")
     if backend not in ("gloo", "nccl"):

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from spectral_graph.bank import Bank
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
 
 
-def begin_together(bank: Bank, world: World, resume: bool = False) -> None:
+def begin_together(bank: Bank, comm: Comm, resume: bool = False) -> None:
     """Begin the next generation of a bank in all processes; rank 0 makes its files."""
-    if world.leads:
+    if comm.is_rank0:
         bank.begin(resume)
-    world.barrier()
-    if not world.leads:
+    comm.barrier()
+    if not comm.is_rank0:
         bank.join()
 
 
-def commit_together(bank: Bank, world: World, **notes: Any) -> None:
+def commit_together(bank: Bank, comm: Comm, **notes: Any) -> None:
     """Make the generation current, once all processes have written their rows; rank 0 takes the checksums of all."""
-    if not world.leads:
+    if not comm.is_rank0:
         bank.flush()
-    world.barrier()
-    if world.leads:
+    comm.barrier()
+    if comm.is_rank0:
         bank.commit(**notes)
-    world.barrier()
-    if not world.leads:
+    comm.barrier()
+    if not comm.is_rank0:
         bank.catch_up()

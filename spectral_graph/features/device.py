@@ -52,7 +52,7 @@ def describe_device(device: torch.device) -> str:
 
 
 @contextmanager
-def memory_in_words(device: torch.device, what: str, cure: str) -> Iterator[None]:
+def reporting_full_memory(device: torch.device, what: str, cure: str) -> Iterator[None]:
     """Turn torch's want of memory on a GPU into one sentence.
 
     Args:

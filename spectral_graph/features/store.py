@@ -25,7 +25,7 @@ from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FeatureError, FormatError
-from spectral_graph.io.files import disk_full_in_words
+from spectral_graph.io.files import reporting_full_disk
 from spectral_graph.io.inside import PlainName, distinct, shown
 from spectral_graph.io.validation import validated
 from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
@@ -106,7 +106,7 @@ class FeatureStore:
         nodes = grid[0] * grid[1]
         coarse = {name: other for name, other in (grids or {}).items() if other != grid}
         path = Path(path)
-        with disk_full_in_words(path):
+        with reporting_full_disk(path):
             group = zarr.open_group(path, mode="w", zarr_format=3)
             root = group.create_group("layers")
             for name, width in layers.items():
@@ -166,7 +166,7 @@ class FeatureStore:
                 value = np.asarray(layers[name][tensor], np.float32)
                 ready.append((f"layers/{name}/{tensor}", _half(value, f"{tensor} of layer {name}"), value))
         ready.append((FINAL, _half(np.asarray(final, np.float32), "the final features"), None))
-        with disk_full_in_words(self.path):
+        with reporting_full_disk(self.path):
             for key, half, full in ready:
                 _of(self._group, key)[slot] = half
                 if full is not None:

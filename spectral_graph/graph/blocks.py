@@ -25,7 +25,7 @@ import zarr
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.block_files import read_array, read_block_files, write_block_files, write_group
 from spectral_graph.graph.layer_grids import layer_nodes
-from spectral_graph.io.files import disk_full_in_words, remove
+from spectral_graph.io.files import remove, reporting_full_disk
 from spectral_graph.io.inside import shown
 from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
@@ -90,7 +90,7 @@ class GraphStore:
     def create(cls, path: str | Path, attributes: Mapping[str, Any]) -> GraphStore:
         """Open the store for writing; `attributes` describe the graph (kind, nodes, layers, threshold, ...)."""
         path, full = Path(path), {"format": FORMAT, **attributes}
-        with disk_full_in_words(path):
+        with reporting_full_disk(path):
             path.mkdir(parents=True, exist_ok=True)
             group = zarr.open_group(path, mode="a", zarr_format=3)
             group.attrs[ATTRIBUTES] = full
@@ -117,7 +117,7 @@ class GraphStore:
     def set_attributes(self, **attributes: Any) -> None:
         """Add to the description of the graph."""
         self.attributes.update(attributes)
-        with disk_full_in_words(self.path):
+        with reporting_full_disk(self.path):
             zarr.open_group(self.path, mode="r+", zarr_format=3).attrs[ATTRIBUTES] = self.attributes
 
     def has(self, name: str) -> bool:
@@ -136,7 +136,7 @@ class GraphStore:
         """Publish a block; it replaces one of the same name."""
         target = self.path / name
         aside = target.with_name(f".{target.name}.partial")
-        with disk_full_in_words(self.path):
+        with reporting_full_disk(self.path):
             self.make_folder(str(Path(name).parent))
             try:
                 remove(aside)
@@ -175,7 +175,7 @@ class GraphStore:
         Raises:
             FormatError: it is missing or damaged; the message names it.
         """
-        with self._damage_in_words(name):
+        with self._reporting_damage(name):
             attributes, part = self._stored(name, cached)
             shape, facts = attributes["shape"], attributes["facts"]
             block = Block(
@@ -207,7 +207,7 @@ class GraphStore:
         Raises:
             FormatError: it is missing or damaged; the message names it.
         """
-        with self._damage_in_words(name):
+        with self._reporting_damage(name):
             return self._array(name, "rows")
 
     def read_degrees(self, layer: str) -> np.ndarray:
@@ -218,7 +218,7 @@ class GraphStore:
         """
         degrees = np.zeros(layer_nodes(self.attributes, layer), np.float32)
         for name in self.names(f"blocks/{layer}"):
-            with self._damage_in_words(name):
+            with self._reporting_damage(name):
                 degrees[self._array(name, "rows")] = self._array(name, "degree")
         return degrees
 
@@ -230,7 +230,7 @@ class GraphStore:
         return found
 
     @contextmanager
-    def _damage_in_words(self, name: str) -> Iterator[None]:
+    def _reporting_damage(self, name: str) -> Iterator[None]:
         try:
             yield
         except _DAMAGE as error:
@@ -238,7 +238,7 @@ class GraphStore:
 
     def make_folder(self, prefix: str) -> None:
         """Make the group that blocks below `prefix` lie in; several processes may write blocks there from then on."""
-        with disk_full_in_words(self.path):
+        with reporting_full_disk(self.path):
             folder = self.path
             for part in Path(prefix).parts:
                 folder /= part

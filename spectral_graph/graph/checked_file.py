@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 
 from spectral_graph.errors import FormatError
-from spectral_graph.io.files import disk_full_in_words, sync_folder
+from spectral_graph.io.files import reporting_full_disk, sync_folder
 
 _MAGIC = int.from_bytes(b"sg-part1", "little")
 _NUMBER = np.dtype("<u8")
@@ -39,7 +39,7 @@ def write_parts(path: Path, parts: Sequence[Part]) -> None:
     aside = path.with_name(f".{path.name}.partial")
     table = np.array([(sum(array.nbytes for array in part), _checksum(part)) for part in parts], _NUMBER)
     head = np.array([_MAGIC, len(parts), *table.reshape(-1)], _NUMBER)
-    with disk_full_in_words(path):
+    with reporting_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             file.write(head.tobytes() + _own_checksum(head))

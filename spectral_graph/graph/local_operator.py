@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from spectral_graph.bank.rows import allocate
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.merge import Normalisation, require_normalisation
 from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator, ReadyBlock
-from spectral_graph.io.files import disk_full_in_words, require_space
+from spectral_graph.io.files import reporting_full_disk, require_space
 
 HALO_BYTES = 256 << 20
 """Up to this size the rows that a product needs are gathered in memory, beyond it on disk."""
@@ -37,7 +37,7 @@ class LocalOperator(BlockOperator):
         nodes: N.
         rounds: how many blocks cover each node.
         nodes_per_image: rows of an image.
-        world: the processes; all must make the operator at the same time.
+        comm: the processes; all must make the operator at the same time.
         work: folder for working space.
         kept_bytes: how much of the graph may stay in memory between products.
 
@@ -52,27 +52,27 @@ class LocalOperator(BlockOperator):
         nodes: int,
         rounds: int,
         nodes_per_image: int,
-        world: World,
+        comm: Comm,
         work: Path,
         kept_bytes: int = KEPT_BYTES,
     ) -> None:
         images = nodes // nodes_per_image
-        if images < world.size:
+        if images < comm.size:
             raise ConfigError(
-                f"{world.size} processes, but only {images} images to share out; lower --nproc-per-node of torchrun"
+                f"{comm.size} processes, but only {images} images to share out; lower --nproc-per-node of torchrun"
             )
         super().__init__(store, names, nodes, rounds, kept_bytes)
-        owned = [world.owned(images, rank) for rank in range(world.size)]
+        owned = [comm.owned(images, rank) for rank in range(comm.size)]
         bounds = np.array([part.start * nodes_per_image for part in owned] + [nodes])
-        self.world = world
-        self.rows = range(int(bounds[world.rank]), int(bounds[world.rank + 1]))
-        self._work = world.folder(work)
+        self.comm = comm
+        self.rows = range(int(bounds[comm.rank]), int(bounds[comm.rank + 1]))
+        self._work = comm.folder(work)
         self._names = tuple(name for name in names if len(_inside(store.read_rows(name), self.rows)))
         self._ids = self._needed()
         self._starts = np.searchsorted(self._ids, bounds)
         self._asked = self._ask()
         self._given = [range(int(a), int(b)) for a, b in zip(self._starts[:-1], self._starts[1:], strict=True)]
-        self._given[world.rank] = range(0)
+        self._given[comm.rank] = range(0)
         self._longest = max(*map(len, self._asked), *map(len, self._given))
         self._room_of_halo = np.empty(0, np.float32)
 
@@ -88,15 +88,15 @@ class LocalOperator(BlockOperator):
             GraphError: x does not hold the `rows` of this process.
         """
         require_columns("operator @ X: X", x, len(self.rows))
-        world, channels = self.world, x.shape[1]
+        comm, channels = self.comm, x.shape[1]
         wide = self._halo(len(self._ids) * channels).reshape(len(self._ids), channels)
         starts = self._starts
-        wide[starts[world.rank] : starts[world.rank + 1]] = x
+        wide[starts[comm.rank] : starts[comm.rank + 1]] = x
         # Two processes exchange as many pieces as their own lists have, however many others there are.
         for at in range(0, self._longest, PIECE):
             out = [x[rows[at : at + PIECE]] for rows in self._asked]
             into = [wide[places.start + at : places.stop][:PIECE] for places in self._given]
-            world.exchange(out, into)
+            comm.exchange(out, into)
         return wide
 
     def _needed(self) -> np.ndarray:
@@ -109,12 +109,12 @@ class LocalOperator(BlockOperator):
 
     def _ask(self) -> list[np.ndarray]:
         """Tell each process which of its rows are needed here; return which rows held here each of them needs."""
-        world = self.world
+        comm = self.comm
         wanted = [self._ids[a:b] for a, b in zip(self._starts[:-1], self._starts[1:], strict=True)]
-        counts = world.gather(np.array([len(part) for part in wanted]))
-        asked = [np.empty(int(count[world.rank]), np.int64) for count in counts]
-        world.exchange(wanted, asked)
-        asked[world.rank] = np.empty(0, np.int64)
+        counts = comm.gather(np.array([len(part) for part in wanted]))
+        asked = [np.empty(int(count[comm.rank]), np.int64) for count in counts]
+        comm.exchange(wanted, asked)
+        asked[comm.rank] = np.empty(0, np.int64)
         return [nodes - self.rows.start for nodes in asked]
 
     def _cut(self, block: Block) -> Block:
@@ -152,14 +152,14 @@ class LocalOperator(BlockOperator):
         self._work.mkdir(parents=True, exist_ok=True)
         require_space(self._work, size * 4, "working space of the solver")
         file = self._work / "halo.f32"
-        with disk_full_in_words(self._work), file.open("wb") as handle:
+        with reporting_full_disk(self._work), file.open("wb") as handle:
             allocate(handle, size * 4)
         room = np.memmap(file, np.float32, "r+", shape=(size,))
         file.unlink()  # the memory map keeps it, and nothing is left behind
         return room
 
 
-def local_operator(store: GraphStore, normalisation: Normalisation, world: World, work: Path) -> LocalOperator:
+def local_operator(store: GraphStore, normalisation: Normalisation, comm: Comm, work: Path) -> LocalOperator:
     """Return the own rows of the merged, normalised operator of all layers; all processes must call it together.
 
     Raises:
@@ -167,7 +167,7 @@ def local_operator(store: GraphStore, normalisation: Normalisation, world: World
     """
     require_normalisation(normalisation)
     names, about = store.names(f"merged/{normalisation}"), store.attributes
-    return LocalOperator(store, names, about["nodes"], about["rounds"], about["nodes_per_image"], world, work)
+    return LocalOperator(store, names, about["nodes"], about["rounds"], about["nodes_per_image"], comm, work)
 
 
 def _inside(rows: np.ndarray, own: range) -> range:

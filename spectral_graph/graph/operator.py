@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from spectral_graph.distributed.world import ALONE, World
+from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.layer_grids import layer_nodes
 from spectral_graph.graph.merge import Normalisation, require_normalisation
 from spectral_graph.graph.operand import dense_operand, require_columns
-from spectral_graph.graph.waves import Extent, Waves, plan_waves
+from spectral_graph.graph.wavefront import Extent, Wavefront, plan_wavefront
 from spectral_graph.io.paging import Pager, exceed_memory
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.memory import left_bytes, limit_bytes
@@ -113,10 +113,10 @@ class BlockOperator:
     Attributes:
         shape: (N, N).
         rows: which rows of X and of the result this process holds; here all of them.
-        world: the processes that hold the others.
+        comm: the processes that hold the others.
     """
 
-    world: World = ALONE
+    comm: Comm = ONE_PROCESS
 
     def __init__(
         self, store: GraphStore, names: Sequence[str], nodes: int, rounds: int, kept_bytes: int = KEPT_BYTES
@@ -128,7 +128,7 @@ class BlockOperator:
         self.rows = range(nodes)
         self._kept: dict[str, ReadyBlock] = {}
         self._extents: dict[int, Extent | None] = {}
-        self._plans: dict[tuple[int, int], Waves] = {}
+        self._plans: dict[tuple[int, int], Wavefront] = {}
         self._sweep_bytes: dict[int, int] = {}
         self._kept_bytes, self._most_bytes = 0, kept_bytes
         self._seen_bytes, self._large = 0, False
@@ -180,14 +180,14 @@ class BlockOperator:
         Yields:
             Products that go together and, to be made before the next are asked for, their visits.
         """
-        waves, begin = self._plan(products, row_bytes), 0
+        wavefront, begin = self._plan(products, row_bytes), 0
         while begin < products:
-            if products - begin < waves.depth:
-                waves = self._plan(products - begin, row_bytes)
-            yield range(begin, begin + waves.depth), self._visits(waves, begin)
-            begin += waves.depth
+            if products - begin < wavefront.depth:
+                wavefront = self._plan(products - begin, row_bytes)
+            yield range(begin, begin + wavefront.depth), self._visits(wavefront, begin)
+            begin += wavefront.depth
 
-    def _plan(self, products: int, row_bytes: int) -> Waves:
+    def _plan(self, products: int, row_bytes: int) -> Wavefront:
         if (products, row_bytes) not in self._plans:
             for index in range(len(self._names)):
                 if index not in self._extents:
@@ -195,18 +195,18 @@ class BlockOperator:
             extents = [self._extents[index] for index in range(len(self._names))]
             # Once for all plans of a sweep: they must agree about `local`, whatever else comes to take memory.
             memory = self._sweep_bytes.setdefault(row_bytes, min(SWEEP_BYTES, int(SWEEP_SHARE * left_bytes())))
-            self._plans[products, row_bytes] = plan_waves(extents, products, row_bytes, memory)
+            self._plans[products, row_bytes] = plan_wavefront(extents, products, row_bytes, memory)
         return self._plans[products, row_bytes]
 
-    def _visits(self, waves: Waves, begin: int) -> Iterator[Visit]:
+    def _visits(self, wavefront: Wavefront, begin: int) -> Iterator[Visit]:
         held: dict[int, ReadyBlock] = {}
         blocks = self.blocks()
-        for product, index in waves.visits:
+        for product, index in wavefront.visits:
             if product == 0:
                 held[index] = next(blocks)
-            ends = product == waves.depth - 1
+            ends = product == wavefront.depth - 1
             block = held.pop(index) if ends else held[index]
-            yield Visit(begin + product, block, waves.needs[index], waves.free[index] if ends else 0)
+            yield Visit(begin + product, block, wavefront.needs[index], wavefront.free[index] if ends else 0)
 
     def _block(self, index: int, keep: bool = True) -> ReadyBlock:
         kept = self._kept.get(self._names[index])
@@ -262,7 +262,7 @@ class BlockOperator:
                 "operator @ X: out shares memory with X, which the product still reads; pass another array"
             )
         row_bytes = x.strides[0] + out.strides[0]
-        if self.rounds == self.world.size == 1 and exceed_memory(x, out) and self.local(1, row_bytes):
+        if self.rounds == self.comm.size == 1 and exceed_memory(x, out) and self.local(1, row_bytes):
             with Pager(x, out) as pager:
                 pager.begin([True, False], [False, True])
                 source, target = pager.arrays

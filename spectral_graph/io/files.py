@@ -22,7 +22,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def disk_full_in_words(path: Path, resume: str = "free some space and run the same command again") -> Iterator[None]:
+def reporting_full_disk(path: Path, resume: str = "free some space and run the same command again") -> Iterator[None]:
     """Turn the system's out-of-space errors into a DiskFullError that names the place and the cure."""
     try:
         yield
@@ -53,7 +53,7 @@ def require_space(path: Path, needed: int, what: str) -> None:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file aside, force it to the disk, and put it in place by a rename."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with disk_full_in_words(path):
+    with reporting_full_disk(path):
         try:
             with aside.open("wb") as file:
                 file.write(data)

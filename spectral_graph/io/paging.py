@@ -27,7 +27,7 @@ import numpy as np
 
 from spectral_graph.errors import FormatError
 from spectral_graph.io.direct_read import SECTOR
-from spectral_graph.io.files import disk_full_in_words
+from spectral_graph.io.files import reporting_full_disk
 from spectral_graph.memory import left_bytes
 
 SHARE = 0.6
@@ -159,7 +159,7 @@ class _Window:
         # The sectors at the ends may hold rows of others, whom requests past the cache would overwrite.
         first, last = min(_up(begin, SECTOR), end), max(begin, end // SECTOR * SECTOR)
         parts = ((self._plain, begin, first), (self._direct, first, last), (self._plain, max(first, last), end))
-        with disk_full_in_words(self._file.parent):
+        with reporting_full_disk(self._file.parent):
             for fd, at, until in parts:
                 while at < until:
                     at += os.pwrite(fd, self._raw[at:until], self._offset + at)

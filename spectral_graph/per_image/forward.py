@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from spectral_graph.data.preprocess import network_size
-from spectral_graph.features.device import find_device, memory_in_words
+from spectral_graph.features.device import find_device, reporting_full_memory
 from spectral_graph.features.diffusion import DiffusionFeatures
 from spectral_graph.features.load import load_model
 from spectral_graph.features.model import Extraction, LayerInfo, VisionModel
@@ -65,7 +65,7 @@ class PhotoSolver:
     def __init__(self, config: ImageConfig) -> None:
         self.config = config
         self.device = find_device(config.device)
-        with memory_in_words(self.device, f"the model {config.model}", _SMALLER_MODEL):
+        with reporting_full_memory(self.device, f"the model {config.model}", _SMALLER_MODEL):
             self.model: VisionModel = load_model(
                 config.model,
                 config.weights,
@@ -102,7 +102,7 @@ class PhotoSolver:
 
     def memory_for(self, what: str, cure: str) -> AbstractContextManager[None]:
         """Return a context that says in words that the device has too little memory for `what`."""
-        return memory_in_words(self.device, what, cure)
+        return reporting_full_memory(self.device, what, cure)
 
     def begin(self, pixels: np.ndarray, names: Sequence[str]) -> PhotoBatch:
         """Run the model once on photos of one shape.

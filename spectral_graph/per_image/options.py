@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from spectral_graph.config import Device, LocalPath, Model
 from spectral_graph.errors import ConfigError
-from spectral_graph.options.allowed import checked
+from spectral_graph.options.schema import checked
 
 
 class ImageConfig(BaseModel):

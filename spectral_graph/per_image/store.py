@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 from spectral_graph.config import PLACE
 from spectral_graph.data.images import decoding
 from spectral_graph.errors import FormatError, ImageError, StaleRunError
-from spectral_graph.io.files import disk_full_in_words, read_json, remove, write_json
+from spectral_graph.io.files import read_json, remove, reporting_full_disk, write_json
 from spectral_graph.io.readable import readable
 from spectral_graph.io.validation import validated
 from spectral_graph.per_image import pictures
@@ -204,7 +204,7 @@ class Results:
         """
         place = self.path / photo.name
         aside, old = self.path / f".{photo.name}.partial", self.path / f".{photo.name}.old"
-        with disk_full_in_words(self.path):
+        with reporting_full_disk(self.path):
             remove(aside)
             remove(old)
             try:

@@ -8,8 +8,8 @@ published when the stage is complete.
     index.py      the list of a published run's files, with sizes and checksums
     parts.py      which stage writes, and which reads, which files
     published.py  the state that a reader meets, and writing it in the right order
-    journal.py    what the local folder knows about the URL
+    sync_state.py    what the local folder knows about the URL
     transfer.py   many files at once, with progress
-    mirror.py     the local folder and the URL brought to the same state
+    sync.py     the local folder and the URL brought to the same state
     describe.py   `spectral-graph info URL`
 """

@@ -12,7 +12,7 @@ import fsspec
 from fsspec.callbacks import Callback
 
 from spectral_graph.errors import ConfigError, RemoteError, SpectralGraphError
-from spectral_graph.io.files import disk_full_in_words
+from spectral_graph.io.files import reporting_full_disk
 
 PROBE = ".writable"
 """The object that `ObjectStore.require_writable` writes; a process that is killed may leave it."""
@@ -129,7 +129,7 @@ class ObjectStore:
         """Fetch an object into a local file; False if there is none."""
 
         def download() -> bool:
-            with disk_full_in_words(target):
+            with reporting_full_disk(target):
                 try:
                     self._fs.get_file(self._key(path), str(target), callback=_Moved(moved))
                 except FileNotFoundError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_graph.errors import ConfigError
-from spectral_graph.io.files import disk_full_in_words, remove
+from spectral_graph.io.files import remove, reporting_full_disk
 from spectral_graph.report import run_tables, score_tables
 from spectral_graph.report.chart import Chart
 from spectral_graph.report.colours import series_colours
@@ -41,7 +41,7 @@ def write_report(content: ReportContent, folder: Path) -> Path:
         # An earlier process ended between the two renames below.
         old.rename(folder)
     _refuse_foreign(folder)
-    with disk_full_in_words(folder):
+    with reporting_full_disk(folder):
         remove(old)
         remove(aside)
         try:

@@ -138,7 +138,10 @@ def solver_table(solvers: Sequence[SolverFacts]) -> Table:
     ]
     key = [
         ("Value of Eqn. 3", "the paper's objective at the orthonormalised solution, mean over the eigenvectors."),
-        ("Largest value", "what the exact solution of Eqn. 3 reaches; a dash where it was not computed (--yardstick)."),
+        (
+            "Largest value",
+            "what the exact solution of Eqn. 3 reaches; a dash where it was not computed (--optimality).",
+        ),
         ("Subspace found", "mean squared cosine of the principal angles to the exact solution; 100 % is all of it."),
         ("Largest angle", "the largest of those angles."),
         ("Off the diagonal", "the largest entry of X_ortho^T X_ortho off its diagonal, relative to the largest on it."),

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from spectral_graph.config import KINDS, STAGES, RunConfig
-from spectral_graph.distributed.world import ALONE, World
+from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.errors import ConfigError, DiskFullError, RunBusyError, StaleRunError
 from spectral_graph.io.file_lock import lock_file
-from spectral_graph.io.files import disk_full_in_words, remove, write_json
+from spectral_graph.io.files import remove, reporting_full_disk, write_json
 from spectral_graph.memory import peak_bytes, reset_peak
 from spectral_graph.runs.changes import refuse_changes, weights_option
 from spectral_graph.runs.manifest import FORGETTING, FORMAT, read_manifest
@@ -48,16 +48,16 @@ class RunDirectory:
 
     Args:
         path: the folder; made if it does not exist.
-        world: the processes that work on it together; the first of them holds the lock and writes run.json.
+        comm: the processes that work on it together; the first of them holds the lock and writes run.json.
     """
 
-    def __init__(self, path: Path, world: World = ALONE) -> None:
-        self.path, self._world = path, world
+    def __init__(self, path: Path, comm: Comm = ONE_PROCESS) -> None:
+        self.path, self._world = path, comm
         self.manifest: dict[str, Any] = {}
         self._lock: int | None = None
 
     def __enter__(self) -> RunDirectory:
-        if not self._world.leads:
+        if not self._world.is_rank0:
             return self
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"`out={self.path}`: this is a file; name a folder")
@@ -75,7 +75,7 @@ class RunDirectory:
     @contextmanager
     def _writable(self) -> Iterator[None]:
         try:
-            with disk_full_in_words(self.path):
+            with reporting_full_disk(self.path):
                 yield
         except DiskFullError:
             raise
@@ -114,11 +114,11 @@ class RunDirectory:
             ConfigError: the processes do not all see this folder.
         """
         self._require_shared()
-        if self._world.leads:
+        if self._world.is_rank0:
             inputs = {"fingerprint": fingerprint, "labels_fingerprint": labels, "weights_fingerprint": weights}
             self._take_up(config, preset, inputs, force)
         self._world.barrier()
-        if not self._world.leads:
+        if not self._world.is_rank0:
             self.manifest = read_manifest(self.path)
 
     def _require_shared(self) -> None:
@@ -129,7 +129,7 @@ class RunDirectory:
         if self._lock is not None:
             os.pwrite(self._lock, mark.tobytes(), 0)
             os.fsync(self._lock)
-        mark = self._world.from_leader(mark)
+        mark = self._world.broadcast(mark)
         lock = self.path / ".lock"
         sees = lock.is_file() and lock.read_bytes() == mark.tobytes()
         blind = [rank for rank, seen in enumerate(self._world.gather(np.array([sees], np.int64))) if not seen[0]]
@@ -217,7 +217,7 @@ class RunDirectory:
 
     def save(self) -> None:
         """Write run.json, in the process that leads."""
-        if self._world.leads:
+        if self._world.is_rank0:
             write_json(self.path / "run.json", self.manifest)
 
     def folder(self, kind: str) -> Path:

@@ -58,7 +58,7 @@ class GraphRecord(TypedDict):
 
 
 class SolutionRecord(TypedDict):
-    """What a solver found; null where it does not measure it (Eqn. 3: where --yardstick left it out)."""
+    """What a solver found; null where it does not measure it (Eqn. 3: where --optimality left it out)."""
 
     solver: str
     eigenvalues: list[float] | None
@@ -221,7 +221,7 @@ def _solution(bank: Bank) -> SolutionRecord:
     if notes["solver"] == "chebyshev":
         found["eigenvalues"], found["largest_residual"] = notes["eigenvalues"], max(notes["residuals"])
         found["rounds"], found["converged"] = len(notes["history"]), notes["converged"]
-    measured = notes.get("yardstick")
+    measured = notes.get("optimality")
     if measured is not None:
         found["value"], found["optimum"], found["overlap"] = (measured[key] for key in ("value", "optimum", "overlap"))
         found["largest_angle"] = measured["angles"][-1] if measured["angles"] is not None else None

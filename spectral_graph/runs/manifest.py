@@ -19,6 +19,8 @@ FORMAT = 1
 FORGETTING = "forgetting"
 """Entry of run.json while the results of a stage, and of those after it, are being removed: the stage."""
 _CURE = "compute the run anew in another folder"
+RENAMED = {"yardstick": "optimality"}
+"""Options and notes of runs of earlier versions, and their names today."""
 
 
 class _Stage(TypedDict):
@@ -79,6 +81,9 @@ def checked_manifest(manifest: Any, place: Path | str, cure: str) -> dict[str, A
         raise FormatError(f"{place} is damaged (it is no JSON object); {cure}")
     if type(manifest.get("format")) is not int or manifest["format"] != FORMAT:
         raise FormatError(f"{place} has format {shown(manifest.get('format'))}, this version reads {FORMAT}; {cure}")
+    for part in ("config", "given"):
+        if isinstance(manifest.get(part), dict):
+            manifest[part] = renamed(manifest[part])
     validated(manifest, _FORM, place, cure)
     untold = [name for name in STAGES if name not in manifest["stages"]]
     untold += [] if manifest.get(FORGETTING, STAGES[0]) in STAGES else [shown(manifest[FORGETTING])]
@@ -93,6 +98,11 @@ def checked_manifest(manifest: Any, place: Path | str, cure: str) -> dict[str, A
                 f"{cure}"
             )
     return manifest
+
+
+def renamed(entries: dict[str, Any]) -> dict[str, Any]:
+    """Return entries that an earlier version wrote under their names of today."""
+    return {RENAMED.get(name, name): value for name, value in entries.items()}
 
 
 def no_run(command: str, run: Path, url: str | None = None) -> MissingDataError:

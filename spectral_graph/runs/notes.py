@@ -9,11 +9,12 @@ from typing_extensions import TypedDict
 
 from spectral_graph.bank import Bank
 from spectral_graph.io.validation import validated
+from spectral_graph.runs.manifest import renamed
 
 _Values = Annotated[list[float], Field(min_length=1)]
 
 
-class Yardstick(TypedDict):
+class Optimality(TypedDict):
     """How good a solution is by Eqn. 3: its value, and what it has in common with the exact one, if that is known."""
 
     value: float
@@ -49,7 +50,7 @@ class ChebyshevNotes(TypedDict):
     converged: bool
     device: NotRequired[str]
     history: list[Round]
-    yardstick: NotRequired[Yardstick]
+    optimality: NotRequired[Optimality]
 
 
 class AdamNotes(TypedDict):
@@ -60,7 +61,7 @@ class AdamNotes(TypedDict):
     objective: str
     ema: float
     history: list[Step]
-    yardstick: NotRequired[Yardstick]
+    optimality: NotRequired[Optimality]
 
 
 class OrthogonalNotes(TypedDict):
@@ -82,7 +83,8 @@ def solution_notes(bank: Bank) -> ChebyshevNotes | AdamNotes:
     Raises:
         FormatError: an entry is missing or of another type.
     """
-    return validated(bank.notes, _SOLUTION, f"notes of {bank.path / 'bank.json'}", "recompute with `force=solve`")
+    place = f"notes of {bank.path / 'bank.json'}"
+    return validated(renamed(bank.notes), _SOLUTION, place, "recompute with `force=solve`")
 
 
 def orthogonal_notes(bank: Bank) -> OrthogonalNotes:

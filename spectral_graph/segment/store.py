@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FormatError
-from spectral_graph.io.files import disk_full_in_words, remove
+from spectral_graph.io.files import remove, reporting_full_disk
 from spectral_graph.io.validation import validated
 from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
@@ -56,7 +56,7 @@ class RegionStore:
         """Start a store beside `path`; `publish` puts it in place."""
         path = Path(path)
         aside = path.with_name(f".{path.name}.partial")
-        with disk_full_in_words(path):
+        with reporting_full_disk(path):
             remove(aside)
             group = zarr.open_group(aside, mode="w", zarr_format=3)
             group.attrs[ATTRIBUTES] = {
@@ -95,12 +95,12 @@ class RegionStore:
 
     def write(self, method: str, seed_index: int, start: int, labels: np.ndarray) -> None:
         """Store the labels (images, nodes) of the images from `start` on."""
-        with disk_full_in_words(self.path):
+        with reporting_full_disk(self.path):
             self._array(method, "labels")[seed_index, start : start + len(labels)] = labels
 
     def write_centroids(self, method: str, seed_index: int, centroids: np.ndarray) -> None:
         """Store the centroids (K, channels)."""
-        with disk_full_in_words(self.path):
+        with reporting_full_disk(self.path):
             self._array(method, "centroids")[seed_index] = centroids
 
     def read(self, method: str, seed_index: int, image: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from spectral_graph.errors import SolverError
 from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
+from spectral_graph.solve.bank_rows import image_chunks
 from spectral_graph.solve.columns import Array, Columns
 from spectral_graph.solve.dense import NO_EDGES, dense_eigenvectors, is_small, no_edges
 from spectral_graph.solve.device_columns import device_columns
@@ -35,7 +36,6 @@ from spectral_graph.solve.rayleigh_ritz import Round, rayleigh_ritz
 from spectral_graph.solve.recurrence import Factors, apply_filter, step
 from spectral_graph.solve.schedule import Schedule, block_width, locked_columns
 from spectral_graph.solve.streaming import chunks, row_parts, workspace
-from spectral_graph.solve.widen import image_chunks
 
 MEMORY_BYTES = 256 << 20
 """Up to this size altogether the columns and the working space are kept in memory instead of on disk."""
@@ -108,7 +108,7 @@ def chebyshev(
             fit or is not finite.
     """
     work = Path(work)
-    n, rows, world = operator.shape[0], operator.rows, operator.world
+    n, rows, comm = operator.shape[0], operator.rows, operator.comm
     _check(channels, n, tol)
     if start is not None:
         _check_start(start, len(rows))
@@ -118,7 +118,7 @@ def chebyshev(
         on_round(last)
         return Eigenvectors(found, nodes_per_image, rows.start), [last]
     images = range(rows.start // nodes_per_image, rows.stop // nodes_per_image)
-    resumed = world.agree(Bank.exists(work / "state"))
+    resumed = comm.agree(Bank.exists(work / "state"))
     with _columns(operator, width, work, memory_bytes, device) as (columns, (x, product, free)):
         if resumed:
             state = Bank.open(work / "state", verify=False)  # its rows are checked as they are read
@@ -131,7 +131,7 @@ def chebyshev(
             if spectrum.upper - spectrum.lower < NO_EDGES:
                 raise no_edges()
             columns.random(x, seed, 2)
-        schedule = Schedule(spectrum, n, channels, width, tol, degree, world)
+        schedule = Schedule(spectrum, n, channels, width, tol, degree, comm)
         saved = time.monotonic()
 
         def ended() -> bool:
@@ -152,10 +152,10 @@ def chebyshev(
             x, free = free, x
             rounds.append(Round(index, ritz, residuals, *done))
             # After the last round the caller stores the result: a checkpoint would only take as long again.
-            if not ended() and world.agree(time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
-                begin_together(state, world)
+            if not ended() and comm.agree(time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
+                begin_together(state, comm)
                 columns.save(x, state.draft()[rows.start : rows.stop])
-                commit_together(state, world, spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])
+                commit_together(state, comm, spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])
                 saved = time.monotonic()
             on_round(rounds[-1])
         found = columns.as_result(x, work, memory_bytes)
@@ -228,13 +228,13 @@ def rayleigh_quotients(operator: BlockOperator, x: np.ndarray, work: Path) -> np
         GraphError: x does not hold the rows of this process.
     """
     require_columns("X", x, len(operator.rows))
-    world = operator.world
-    with workspace(world.folder(work), (x.shape[0], x.shape[1]), 1, MEMORY_BYTES) as (product,):
+    comm = operator.comm
+    with workspace(comm.folder(work), (x.shape[0], x.shape[1]), 1, MEMORY_BYTES) as (product,):
         operator.apply(x, product)
         top, bottom = np.zeros(x.shape[1]), np.zeros(x.shape[1])
         for own, image in row_parts([x, product]):
             part = as_readonly_tensor(own).numpy()
             top += np.einsum("nc,nc->c", part, image, dtype=np.float64)
             bottom += np.einsum("nc,nc->c", part, part, dtype=np.float64)
-    top, bottom = world.sum(np.stack([top, bottom]))
+    top, bottom = comm.sum(np.stack([top, bottom]))
     return np.asarray(top / np.maximum(bottom, np.finfo(np.float64).tiny))

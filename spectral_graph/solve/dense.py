@@ -38,12 +38,12 @@ def is_small(nodes: int, width: int) -> bool:
 
 def dense_matrix(operator: BlockOperator) -> np.ndarray:
     """Return the operator as (N, N) float64, symmetric; all processes must call it together."""
-    nodes, own, world = operator.shape[0], operator.rows, operator.world
+    nodes, own, comm = operator.shape[0], operator.rows, operator.comm
     identity = np.zeros((len(own), nodes), np.float32)
     identity[np.arange(len(own)), own] = 1
     matrix = np.zeros((nodes, nodes))
     matrix[own.start : own.stop] = operator @ identity
-    matrix = world.sum(matrix)
+    matrix = comm.sum(matrix)
     return (matrix + matrix.T) / 2
 
 
@@ -60,14 +60,14 @@ def dense_eigenvectors(operator: BlockOperator, width: int) -> tuple[np.ndarray,
     Raises:
         SolverError: the operator is zero.
     """
-    matrix, nodes, world = dense_matrix(operator), operator.shape[0], operator.world
+    matrix, nodes, comm = dense_matrix(operator), operator.shape[0], operator.comm
     if np.abs(matrix).max() < NO_EDGES:
         raise no_edges()
     # One thread: the sums of BLAS depend on how many there are.
     with one_blas_thread():
         values, vectors = eigh(matrix, subset_by_index=(nodes - width, nodes - 1))
     # All processes go on with the same bits: they may have different processors.
-    values, vectors = map(world.from_leader, map(np.ascontiguousarray, (values[::-1], vectors[:, ::-1])))
+    values, vectors = map(comm.broadcast, map(np.ascontiguousarray, (values[::-1], vectors[:, ::-1])))
     stored = vectors.astype(np.float32)
     wide = stored.astype(np.float64)
     with one_blas_thread():

@@ -51,7 +51,7 @@ class DeviceColumns:
 
     def as_result(self, x: torch.Tensor, folder: Path, memory_bytes: int) -> np.ndarray:
         """Return a copy of x on this machine; where it is memory-mapped, the map outlives the name of its file."""
-        with workspace(self.operator.world.folder(folder), (x.shape[0], x.shape[1]), 1, memory_bytes) as (result,):
+        with workspace(self.operator.comm.folder(folder), (x.shape[0], x.shape[1]), 1, memory_bytes) as (result,):
             self.save(x, result)
             return result
 

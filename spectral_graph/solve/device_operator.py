@@ -60,12 +60,12 @@ class DeviceOperator:
         shape: (N, N).
         rows: which rows of X and of the result this process holds.
         rounds: how many blocks cover each node.
-        world: the processes that hold the others.
+        comm: the processes that hold the others.
     """
 
     def __init__(self, operator: BlockOperator, device: torch.device, room: int) -> None:
         self._operator, self._device, self._room = operator, device, room
-        self.shape, self.rows, self.rounds, self.world = operator.shape, operator.rows, operator.rounds, operator.world
+        self.shape, self.rows, self.rounds, self.comm = operator.shape, operator.rows, operator.rounds, operator.comm
         self._resident: dict[int, DeviceBlock] = {}
         self._settled = False
         self._module: Any = torch.get_device_module(device)
@@ -102,7 +102,7 @@ class DeviceOperator:
             raise GraphError(
                 f"operator @ X: X has shape {tuple(x.shape)} of {x.dtype}, expected ({rows}, C) of float32"
             )
-        if self.world.size == 1:
+        if self.comm.size == 1:
             return x
         return torch.from_numpy(self._operator.gathered(x.cpu().numpy())).to(self._device)
 

@@ -39,7 +39,7 @@ def check_room(device: torch.device, operator: BlockOperator, channels: int) -> 
         DeviceMemoryError: they do not fit its free memory; the message gives both.
     """
     rows, width = len(operator.rows), block_width(operator.shape[0], channels)
-    needed = 4 * width * (3 * rows + (rows + operator.halo if operator.world.size > 1 else 0))
+    needed = 4 * width * (3 * rows + (rows + operator.halo if operator.comm.size > 1 else 0))
     free = free_bytes(device)
     if needed > COLUMNS_SHARE * free:
         raise DeviceMemoryError(

@@ -84,5 +84,5 @@ def host_columns(
     """
     rows = len(operator.rows)
     operator.allow(memory_bytes - 3 * 4 * width * rows)
-    with workspace(operator.world.folder(work), (rows, width), 3, memory_bytes) as arrays:
+    with workspace(operator.comm.folder(work), (rows, width), 3, memory_bytes) as arrays:
         yield HostColumns(operator), arrays

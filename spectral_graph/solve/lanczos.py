@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
 from spectral_graph.one_thread import one_blas_thread
 from spectral_graph.solve.recurrence import Operator
 from spectral_graph.solve.streaming import random_rows
@@ -56,28 +56,28 @@ def estimate_spectrum(operator: Operator, seed: int, steps: int = STEPS) -> Spec
         seed: of the vector.
         steps: at most N are made.
     """
-    n, world = operator.shape[0], operator.world
+    n, comm = operator.shape[0], operator.comm
     start = np.empty((len(operator.rows), 1), np.float32)
     random_rows(start, seed, 1, operator.rows.start)
     # The entries are whole numbers, so their sum of squares is exact, however many processes share it.
-    v = start[:, 0] / np.float32(_dot(start[:, 0], start[:, 0], world) ** 0.5)
+    v = start[:, 0] / np.float32(_dot(start[:, 0], start[:, 0], comm) ** 0.5)
     before = np.zeros_like(v)
     alpha: list[float] = []
     beta: list[float] = []
     # The steps are few: the basis needs no orthogonalisation beyond the recurrence, and is not kept.
     for _ in range(min(steps, n)):
         w = operator @ v
-        alpha.append(_dot(w, v, world))
+        alpha.append(_dot(w, v, comm))
         w -= np.float32(alpha[-1]) * v
         w -= np.float32(beta[-1] if beta else 0.0) * before
-        beta.append(_dot(w, w, world) ** 0.5)
+        beta.append(_dot(w, w, comm) ** 0.5)
         if beta[-1] < BREAKDOWN:
             break
         before, v = v, w / np.float32(beta[-1])
     with one_blas_thread():
         solution = eigh_tridiagonal(alpha, beta[: len(alpha) - 1])
     # All processes go on with the same bits: they may have different processors.
-    ritz, vectors = map(world.from_leader, solution)
+    ritz, vectors = map(comm.broadcast, solution)
     residuals = beta[-1] * np.abs(vectors[-1])
     lower, upper = float(ritz[0] - residuals[0]), float(ritz[-1] + residuals[-1])
     # Gauss quadrature: a node stands for its weight, half of which lies above it.
@@ -86,6 +86,6 @@ def estimate_spectrum(operator: Operator, seed: int, steps: int = STEPS) -> Spec
     return Spectrum(lower - MARGIN * (upper - lower), upper, ritz[::-1].tolist(), counts.tolist())
 
 
-def _dot(a: np.ndarray, b: np.ndarray, world: World) -> float:
+def _dot(a: np.ndarray, b: np.ndarray, comm: Comm) -> float:
     """Return a . b, summed in float64 by one thread in a fixed order, and over the processes."""
-    return float(world.sum(np.einsum("n,n->", a, b, dtype=np.float64)))
+    return float(comm.sum(np.einsum("n,n->", a, b, dtype=np.float64)))

@@ -12,14 +12,14 @@ import torch
 from scipy.linalg import eigh
 
 from spectral_graph.bank import Bank
+from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.distributed.shared_bank import begin_together
-from spectral_graph.distributed.world import ALONE, World
 from spectral_graph.errors import ConfigError, SolverError
 from spectral_graph.io.files import remove
 from spectral_graph.ops import gram, rotate
+from spectral_graph.solve.bank_rows import float32_rows, image_chunks
 from spectral_graph.solve.passes import Passes
 from spectral_graph.solve.streaming import gram_matrix, scratch
-from spectral_graph.solve.widen import float32_rows, image_chunks
 
 Order = Literal["gram", "ritz"]
 RANK_TOLERANCE = 1e-12
@@ -44,7 +44,7 @@ def orthogonalise(
     order: Order,
     apply: Callable[[np.ndarray, np.ndarray], None],
     work: str | Path,
-    world: World = ALONE,
+    comm: Comm = ONE_PROCESS,
 ) -> Orthogonalised:
     """Write X_ortho = X U as the next generation of `target`, not yet committed.
 
@@ -61,7 +61,7 @@ def orthogonalise(
             of both those that this process owns.
         work: folder for working space and for how far it came; to be removed once `target` is committed. Calls that
             share it must share operator and order.
-        world: the processes that share the work.
+        comm: the processes that share the work.
 
     Returns:
         Eigenvalues and the remaining error. The sign of a column makes its entry of largest magnitude positive.
@@ -73,38 +73,38 @@ def orthogonalise(
     if order not in get_args(Order):
         raise ConfigError(f"`order={order!r}`: there is no such order; give one of {', '.join(get_args(Order))}")
     work = Path(work)
-    channels, images = source.channels, world.mine(source.n_images)
-    if world.size > 1:
+    channels, images = source.channels, comm.mine(source.n_images)
+    if comm.size > 1:
         # How far a call with another number of processes came tells nothing about the rows of this one.
-        if world.leads:
+        if comm.is_rank0:
             remove(work)
-        world.barrier()
-    passes = Passes(world.folder(work) / "passes.npz", f"{order} {source.fingerprint}")
+        comm.barrier()
+    passes = Passes(comm.folder(work) / "passes.npz", f"{order} {source.fingerprint}")
     square = passes.sum("gram", (channels, channels))
     for start, stop in passes.over("gram", image_chunks(source, images)):
         source.prefetch(range(stop, min(2 * stop - start, images.stop)))
         square += gram(torch.from_numpy(source.read(start, stop))).numpy()
-    square = world.sum(square)
+    square = comm.sum(square)
     if not np.isfinite(square).all():
         raise SolverError("the bank holds NaN or infinity; recompute with `force=solve`")
     if order == "gram":
         weights, vectors = eigh(square)
         eigenvalues, u = np.maximum(weights[::-1], 0), vectors[:, ::-1]
     else:
-        eigenvalues, u = _ritz(source, square, apply, passes, work, world)
+        eigenvalues, u = _ritz(source, square, apply, passes, work, comm)
     # All processes go on with the same bits: they may have different processors.
-    eigenvalues, u = world.from_leader(eigenvalues), world.from_leader(u)
-    u = np.array(u * _signs(source, u, passes, world))
+    eigenvalues, u = comm.broadcast(eigenvalues), comm.broadcast(u)
+    u = np.array(u * _signs(source, u, passes, comm))
     if not target.left_behind():
         passes.restart("rotate", "square")
-    begin_together(target, world, resume=True)
+    begin_together(target, comm, resume=True)
     square = passes.sum("square", (channels, channels))
     matrix = torch.from_numpy(u)
     for start, stop in passes.over("rotate", image_chunks(source, images), target.flush):
         source.prefetch(range(stop, min(2 * stop - start, images.stop)))
         target.write(range(start, stop), rotate(torch.from_numpy(source.read(start, stop)), matrix).numpy())
         square += gram(torch.from_numpy(target.read(start, stop))).numpy()
-    square = world.sum(square)
+    square = comm.sum(square)
     largest = float(np.diag(square).max())
     off = float(np.abs(square - np.diag(np.diag(square))).max()) / largest if largest > 0 else 0.0
     return Orthogonalised(eigenvalues, off)
@@ -116,20 +116,20 @@ def _ritz(
     apply: Callable[[np.ndarray, np.ndarray], None],
     passes: Passes,
     work: Path,
-    world: World,
+    comm: Comm,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return Ritz values (C,) descending and the (C, C) coefficients of the Ritz vectors; zeros beyond the rank."""
     weights, vectors = eigh(square)
     weights, vectors = weights[::-1], vectors[:, ::-1]
     kept = weights > RANK_TOLERANCE * weights[0]
     whiten = vectors[:, kept] / np.sqrt(weights[kept])
-    products, own = passes.sum("products", square.shape), world.folder(work)
-    images = world.mine(source.n_images)
+    products, own = passes.sum("products", square.shape), comm.folder(work)
+    images = comm.mine(source.n_images)
     for _ in passes.over("products", [None]):
         with float32_rows(source, own, images) as x, scratch(own, x.shape, 1) as (product,):
             apply(x, product)
             products += gram_matrix(x, product)
-    products = world.sum(products)
+    products = comm.sum(products)
     inner = whiten.T @ products @ whiten
     ritz, turn = eigh((inner + inner.T) / 2)
     rank = int(kept.sum())
@@ -140,16 +140,16 @@ def _ritz(
     return eigenvalues, u
 
 
-def _signs(source: Bank, u: np.ndarray, passes: Passes, world: World) -> np.ndarray:
+def _signs(source: Bank, u: np.ndarray, passes: Passes, comm: Comm) -> np.ndarray:
     """Return (C,) 1 or -1: the sign of the entry of largest magnitude in each column of X U, the first among equals."""
     best = passes.sum("signs", (u.shape[1],))
-    matrix, images = torch.from_numpy(np.array(u)), world.mine(source.n_images)
+    matrix, images = torch.from_numpy(np.array(u)), comm.mine(source.n_images)
     for start, stop in passes.over("signs", image_chunks(source, images)):
         source.prefetch(range(stop, min(2 * stop - start, images.stop)))
         part = rotate(torch.from_numpy(source.read(start, stop)), matrix).numpy()
         entry = part[np.abs(part).argmax(axis=0), np.arange(part.shape[1])]
         np.copyto(best, entry, where=np.abs(entry) > np.abs(best))
-    best, *others = world.gather(best)
+    best, *others = comm.gather(best)
     for entry in others:
         np.copyto(best, entry, where=np.abs(entry) > np.abs(best))
     return np.where(best < 0, -1.0, 1.0)

@@ -50,12 +50,12 @@ def rayleigh_ritz(
         seed: of the random columns that replace directions which y lacks.
         stream: number of the random stream.
     """
-    width, world = y.shape[1], columns.operator.world
-    squares = world.sum(columns.grams(y, sy))
+    width, comm = y.shape[1], columns.operator.comm
+    squares = comm.sum(columns.grams(y, sy))
     with one_blas_thread():
         solution = _small_problem(*squares)
     # All processes go on with the same bits: they may have different processors.
-    full, ritz, residuals = map(world.from_leader, solution)
+    full, ritz, residuals = map(comm.broadcast, solution)
     columns.rotate(y, full, out)
     rank = int(np.isfinite(ritz).sum())
     if rank < width:
@@ -63,7 +63,7 @@ def rayleigh_ritz(
         fresh = out[:, rank:]
         columns.random(fresh, seed, stream)
         # Whole numbers: the sums are exact.
-        columns.divide(fresh, np.sqrt(world.sum(columns.squares(fresh))).astype(np.float32))
+        columns.divide(fresh, np.sqrt(comm.sum(columns.squares(fresh))).astype(np.float32))
         ritz[rank:], residuals[rank:] = ritz[rank - 1], 1.0
     return ritz, residuals
 

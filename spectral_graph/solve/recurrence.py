@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.io.paging import Pager, exceed_memory
@@ -27,7 +27,7 @@ class Operator(Protocol):
     rounds: int
     shape: tuple[int, int]
     rows: range
-    world: World
+    comm: Comm
 
     def blocks(self) -> Iterator[Any]:
         """Yield the blocks: each has rows, columns and matrix as a `ReadyBlock` has them."""
@@ -74,7 +74,7 @@ def steps(operator: Operator, x: Array, y: Array, factors: Sequence[Factors]) ->
                 "for both x and y"
             )
     arrays = x, y
-    if not isinstance(operator, BlockOperator) or operator.rounds > 1 or operator.world.size > 1:
+    if not isinstance(operator, BlockOperator) or operator.rounds > 1 or operator.comm.size > 1:
         for index, one in enumerate(factors):
             _whole_step(operator, arrays[index % 2], arrays[1 - index % 2], *one)
         return

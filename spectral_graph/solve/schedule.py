@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
 from spectral_graph.one_thread import one_blas_thread
 from spectral_graph.solve.lanczos import Spectrum
 from spectral_graph.solve.polynomials import evaluate, kernel_polynomial
@@ -55,14 +55,14 @@ class Schedule:
         width: how many columns are iterated.
         tol: the residual that they are to reach.
         degree: largest degree of a filter.
-        world: the processes; all must ask for the same filters.
+        comm: the processes; all must ask for the same filters.
     """
 
     def __init__(
-        self, spectrum: Spectrum, nodes: int, channels: int, width: int, tol: float, degree: int, world: World
+        self, spectrum: Spectrum, nodes: int, channels: int, width: int, tol: float, degree: int, comm: Comm
     ) -> None:
         self._spectrum, self._nodes, self._channels, self._width = spectrum, nodes, channels, width
-        self._tol, self._degree, self._world = tol, degree, world
+        self._tol, self._degree, self._world = tol, degree, comm
         self._filters: list[list[Factors]] = []
 
     def filter(self, rounds: Sequence[Round]) -> list[Factors]:
@@ -119,4 +119,4 @@ class Schedule:
         """Return the factors of the first process: all filter by the same bits, and as often."""
         table = np.full((self._degree, 3), np.nan)
         table[: len(made)] = made
-        return [(gain, shift, keep) for gain, shift, keep in self._world.from_leader(table).tolist() if gain == gain]
+        return [(gain, shift, keep) for gain, shift, keep in self._world.broadcast(table).tolist() if gain == gain]

@@ -14,7 +14,7 @@ import torch
 
 from spectral_graph.bank import allocate
 from spectral_graph.io.aligned import line_aligned
-from spectral_graph.io.files import disk_full_in_words, remove, require_space
+from spectral_graph.io.files import remove, reporting_full_disk, require_space
 from spectral_graph.io.paging import Pager
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.memory import left_bytes
@@ -87,7 +87,7 @@ def scratch(folder: Path, shape: tuple[int, int], count: int) -> Iterator[list[n
     try:
         arrays: list[np.ndarray] = []
         for file in files:
-            with disk_full_in_words(folder), file.open("wb") as handle:
+            with reporting_full_disk(folder), file.open("wb") as handle:
                 allocate(handle, size)
             arrays.append(np.memmap(file, np.float32, "r+", shape=shape))
         yield arrays

@@ -9,7 +9,7 @@ from spectral_graph.bank import Bank
 from spectral_graph.bank.rows import recompute
 from spectral_graph.config import RunConfig
 from spectral_graph.data.dataset import Dataset, ImageRecord
-from spectral_graph.distributed.world import ALONE, World
+from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.errors import FormatError
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import GraphStore
@@ -28,7 +28,7 @@ class Context:
     run: RunDirectory
     dataset: Dataset
     reporter: Reporter
-    world: World = ALONE
+    comm: Comm = ONE_PROCESS
 
 
 def table_of(context: Context) -> ImageTable:

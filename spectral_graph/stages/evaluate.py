@@ -17,7 +17,7 @@ from spectral_graph.evaluate.summary import summarise
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.io.files import write_json
 from spectral_graph.io.readable import readable
-from spectral_graph.options.allowed import as_typed
+from spectral_graph.options.schema import as_typed
 from spectral_graph.runs.graph_attributes import AllFacts, graph_facts
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.runs.notes import orthogonal_notes, solution_notes

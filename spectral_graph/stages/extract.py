@@ -26,14 +26,14 @@ from spectral_graph.data.read_ahead import read_ahead
 from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import DataError, FeatureError, ImageError
 from spectral_graph.features.batch_size import BUDGET, automatic_batch
-from spectral_graph.features.device import describe_device, find_device, memory_in_words
+from spectral_graph.features.device import describe_device, find_device, reporting_full_memory
 from spectral_graph.features.load import load_model
 from spectral_graph.features.model import Extraction, LayerInfo, VisionModel
 from spectral_graph.features.noise import Noise
 from spectral_graph.features.request import layer_grids
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.affinity import TENSORS
-from spectral_graph.io.files import disk_full_in_words, remove, require_space
+from spectral_graph.io.files import remove, reporting_full_disk, require_space
 from spectral_graph.io.readable import readable
 from spectral_graph.runs.image_table import ImageTable, KeptImage
 from spectral_graph.stages.context import Context
@@ -77,9 +77,9 @@ def extract(context: Context) -> None:
     plan = _plan(config, target)
     require_feasible(context, plan.grid)
     store, outcomes = _open(context, plan)
-    log = run / LOGS / f"{context.world.rank}.jsonl"
+    log = run / LOGS / f"{context.comm.rank}.jsonl"
     groups = _groups(len(context.dataset.records), _batch(context, plan))
-    own = [groups[index] for index in context.world.mine(len(groups))]
+    own = [groups[index] for index in context.comm.mine(len(groups))]
     todo = [group for group in own if not set(group) <= outcomes.keys()]
     total = sum(map(len, own))
     done = total - sum(map(len, todo))
@@ -89,7 +89,7 @@ def extract(context: Context) -> None:
         def finish() -> None:
             group, future = pending.popleft()
             found = future.result()
-            with disk_full_in_words(log), log.open("a", encoding="utf-8") as file:
+            with reporting_full_disk(log), log.open("a", encoding="utf-8") as file:
                 # The line feed first: what a crash cut short must not spoil the line after it.
                 file.write("".join("\n" + json.dumps(outcome) for outcome in found))
             outcomes.update({outcome["slot"]: outcome for outcome in found})
@@ -102,15 +102,15 @@ def extract(context: Context) -> None:
                 finish()
         while pending:
             finish()
-    context.world.barrier()
-    if context.world.leads:
+    context.comm.barrier()
+    if context.comm.is_rank0:
         _finish(context, _read_logs(run), plan)
         remove(run / LOGS)
 
 
 def _plan(config: RunConfig, target: tuple[int, int]) -> _Plan:
     device = find_device(config.device, process_of_machine())
-    with memory_in_words(device, f"the model {config.model}", _SMALLER_MODEL):
+    with reporting_full_memory(device, f"the model {config.model}", _SMALLER_MODEL):
         model = load_model(
             config.model,
             config.weights,
@@ -137,10 +137,10 @@ def _batch(context: Context, plan: _Plan) -> int:
 def _open(context: Context, plan: _Plan) -> tuple[FeatureStore, dict[int, Outcome]]:
     """Return the store and what interrupted attempts have already done, with however many processes."""
     path = context.run.path / "features.zarr"
-    if context.world.leads and not _read_logs(context.run.path):
+    if context.comm.is_rank0 and not _read_logs(context.run.path):
         _create(context, plan, path)
         (context.run.path / LOGS).mkdir(exist_ok=True)
-    context.world.barrier()
+    context.comm.barrier()
     return FeatureStore.open(path), _read_logs(context.run.path)
 
 
@@ -201,7 +201,9 @@ def _features(context: Context, plan: _Plan, group: range, loaded: Loaded) -> Ex
 
 def _memory_for(plan: _Plan, images: int, cure: str) -> AbstractContextManager[None]:
     h, w = plan.size
-    return memory_in_words(plan.device, f"{images} image{'s' * (images > 1)} of {h} x {w} pixels in one pass", cure)
+    return reporting_full_memory(
+        plan.device, f"{images} image{'s' * (images > 1)} of {h} x {w} pixels in one pass", cure
+    )
 
 
 def _write(

@@ -12,13 +12,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from spectral_graph.distributed.world import World
+from spectral_graph.distributed.comm import Comm
 from spectral_graph.graph.affinity import build_affinity
 from spectral_graph.graph.batches import plan_batches
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.stages.context import Context, features_of, table_of
+from spectral_graph.stages.graph_builder import GraphBuilder
 from spectral_graph.stages.graph_dataset import build_dataset_scope
-from spectral_graph.stages.graph_job import GraphJob
 
 
 def build_graphs(context: Context) -> None:
@@ -26,61 +26,61 @@ def build_graphs(context: Context) -> None:
     table = table_of(context)
     features = features_of(context, table)
     build = build_dataset_scope if context.config.scope == "dataset" else build_batch_scope
-    world, kinds = context.world, context.config.kinds
-    if world.size > 1:
-        if world.leads:
+    comm, kinds = context.comm, context.config.kinds
+    if comm.size > 1:
+        if comm.is_rank0:
             for kind in kinds:
-                build(GraphJob(context, table, features, kind), lambda _: False)
-        world.barrier()
+                build(GraphBuilder(context, table, features, kind), lambda _: False)
+        comm.barrier()
         for number, kind in enumerate(kinds):
-            build(GraphJob(context, table, features, kind), _turns(world, number * len(table.layers)))
-        world.barrier()
-    if world.leads:
+            build(GraphBuilder(context, table, features, kind), _turns(comm, number * len(table.layers)))
+        comm.barrier()
+    if comm.is_rank0:
         for kind in kinds:
-            job = GraphJob(context, table, features, kind)
-            job.finish(build(job, lambda _: True))
+            builder = GraphBuilder(context, table, features, kind)
+            builder.finish(build(builder, lambda _: True))
 
 
-def _turns(world: World, dealt: int) -> Callable[[int], bool]:
+def _turns(comm: Comm, dealt: int) -> Callable[[int], bool]:
     """Return a function that tells of a part's number whether it is this process's, after `dealt` parts before."""
-    return lambda part: (dealt + part) % world.size == world.rank
+    return lambda part: (dealt + part) % comm.size == comm.rank
 
 
-def build_batch_scope(job: GraphJob, mine: Callable[[int], bool]) -> GraphStore:
+def build_batch_scope(builder: GraphBuilder, mine: Callable[[int], bool]) -> GraphStore:
     """Build one square block for each layer and mini-batch of images.
 
     Args:
-        job: the graph.
+        builder: the graph.
         mine: tells of the number of a mini-batch whether this process is to build it.
 
     Returns:
         The store.
     """
-    config, layers = job.config, job.table.layers
-    plan = plan_batches(len(job.table.images), config.batch, config.rounds, config.seed)
-    store = job.create(rounds=sum(0 in part for part in plan))
+    config, layers = builder.config, builder.table.layers
+    plan = plan_batches(len(builder.table.images), config.batch, config.rounds, config.seed)
+    store = builder.create(rounds=sum(0 in part for part in plan))
     names = [(index, layer, f"blocks/{layer}/{index:06d}") for index in range(len(plan)) for layer in layers]
     names = [(index, layer, name) for index, layer, name in names if mine(index)]
     done = sum(store.has(name) for _, _, name in names)
-    with job.context.reporter.track(f"graph {job.kind}", len(names), "blocks", done) as progress:
+    with builder.context.reporter.track(f"graph {builder.kind}", len(names), "blocks", done) as progress:
         for index, layer, name in names:
             if store.has(name):
-                job.count(layer, store.read(name))
+                builder.count(layer, store.read(name))
                 continue
-            block = _build_block(job, layer, plan[index])
+            block = _build_block(builder, layer, plan[index])
             store.write(name, block)
-            job.count(layer, block)
+            builder.count(layer, block)
             progress.advance()
     return store
 
 
-def _build_block(job: GraphJob, layer: str, images: np.ndarray) -> Block:
-    nodes = job.nodes_per_image(layer)
+def _build_block(builder: GraphBuilder, layer: str, images: np.ndarray) -> Block:
+    nodes = builder.nodes_per_image(layer)
     graph = build_affinity(
-        *job.queries_and_keys(layer, images.tolist()),
-        torch.from_numpy(job.image_ptr(layer, len(images))),
-        job.selection_for(layer, len(images)),
-        *job.means(layer),
+        *builder.queries_and_keys(layer, images.tolist()),
+        torch.from_numpy(builder.image_ptr(layer, len(images))),
+        builder.selection_for(layer, len(images)),
+        *builder.means(layer),
     )
     return Block(
         rows=(images[:, None] * nodes + np.arange(nodes)).reshape(-1),

@@ -11,7 +11,7 @@ from spectral_graph.config import STAGES, RunConfig, stage_of
 from spectral_graph.data.preprocess import Preprocess, parse_size
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.neighbours import falls_short, shortfall
-from spectral_graph.options.allowed import as_typed, flag
+from spectral_graph.options.schema import as_typed, flag
 from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
 from spectral_graph.runs.graph_attributes import graph_attributes, graph_facts
@@ -108,9 +108,7 @@ def _notes(context: Context, table: ImageTable, metrics: Metrics) -> list[str]:
     for kind in context.config.kinds:
         layers = graph_facts(GraphStore.open(context.run.folder(kind) / "graph.zarr"))["layers"]
         notes += [
-            f"{TITLES[kind]}, {layer}: {shortfall(facts)}."
-            for layer, facts in layers.items()
-            if falls_short(facts)
+            f"{TITLES[kind]}, {layer}: {shortfall(facts)}." for layer, facts in layers.items() if falls_short(facts)
         ]
     return [as_typed(note, RunConfig.model_fields) for note in notes]
 
@@ -189,7 +187,7 @@ def _curves(context: Context, kind: str) -> list[page.Curve]:
 def _solvers(context: Context, kind: str) -> list[page.SolverFacts]:
     """Return the measures of a pathway's solution, if they were taken."""
     notes = solution_notes(Bank.open(context.run.folder(kind) / "bank", verify=False))
-    measured = notes.get("yardstick")
+    measured = notes.get("optimality")
     if measured is None:
         return []
     name: str = notes["solver"]

@@ -10,9 +10,9 @@ import torch
 from spectral_graph.config import RunConfig
 from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import ConfigError, DeviceMemoryError
-from spectral_graph.features.device import find_device, memory_in_words
+from spectral_graph.features.device import find_device, reporting_full_memory
 from spectral_graph.graph.operator import BlockOperator
-from spectral_graph.options.allowed import as_typed
+from spectral_graph.options.schema import as_typed
 from spectral_graph.solve.device_room import check_kernels, check_room
 from spectral_graph.stages.context import Context
 
@@ -33,7 +33,7 @@ def solver_device(context: Context, operator: BlockOperator, what: str) -> Itera
         DeviceMemoryError: the memory of the device gave out during the work.
     """
     device = _usable(context, operator, what) if context.config.device != "cpu" else None
-    with memory_in_words(device or torch.device("cpu"), "the solver beside its columns", "lower `channels`"):
+    with reporting_full_memory(device or torch.device("cpu"), "the solver beside its columns", "lower `channels`"):
         yield device
 
 

@@ -50,9 +50,9 @@ def warm_start(context: Context, table: ImageTable, kind: str, work: Path) -> It
             "must be the same in the same order; name a run on the same images, or leave the option out"
         )
     bank = bank_of(other / kind / "bank", theirs, verify=False)  # its rows are checked as they are read
-    images, nodes = context.world.mine(len(table.images)), table.nodes_per_image
+    images, nodes = context.comm.mine(len(table.images)), table.nodes_per_image
     shape = (len(images) * nodes, bank.channels)
-    with workspace(context.world.folder(work) / "warm", shape, 1, MEMORY_BYTES) as (start,):
+    with workspace(context.comm.folder(work) / "warm", shape, 1, MEMORY_BYTES) as (start,):
         resample = None if theirs.grid == table.grid else grid_map(theirs.grid, table.grid)
         for place, image in enumerate(images):
             rows = bank.read(image, image + 1)

@@ -158,7 +158,7 @@ def test_missing_parts_are_named_with_what_is_there(tmp_path, write_photo):
     with pytest.raises(MissingDataError, match=r"default split 'val2017' is missing .*no split is there; check `root`"):
         CocoPanoptic(tmp_path)
     make(tmp_path, write_photo, "train2017")
-    with pytest.raises(MissingDataError, match=r"default split 'val2017'.*splits there: train2017; name one with --sp"):
+    with pytest.raises(MissingDataError, match=r"default split 'val2017'.*splits there: train2017; name one with `sp"):
         CocoPanoptic(tmp_path)
     with pytest.raises(MissingDataError, match=r"the split 'test' is missing .*panoptic_<split>\.json.*train2017"):
         CocoPanoptic(tmp_path, "test")

@@ -129,7 +129,7 @@ def test_numbers_of_objects_are_no_classes(make):
 def test_wrong_values_of_ignore(make, ignore):
     with pytest.raises(ConfigError) as caught:
         open_dataset("folder", make((0, 1)), ignore=ignore)
-    assert "`ignore`" in str(caught.value) and ascii(ignore) in str(caught.value)
+    assert f"`ignore={ignore!a}`" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["coco", "voc", "camvid", "cocostuff", "cityscapes"])

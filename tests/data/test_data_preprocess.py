@@ -28,10 +28,10 @@ def two_steps(image: Image.Image, side: int, resample: Image.Resampling) -> np.n
 
 
 def smooth(height: int, width: int) -> Image.Image:
-    """Waves of half the minor edge and longer."""
+    """Wavefront of half the minor edge and longer."""
     y, x = np.mgrid[:height, :width] / min(height, width) * 2 * np.pi
-    waves = [np.sin(2 * x + 1) + np.cos(y), np.cos(x - y) + np.sin(2 * y), np.sin(x + y) + np.cos(x)]
-    return Image.fromarray((127.5 + 60 * np.stack(waves, 2)).round().clip(0, 255).astype(np.uint8))
+    wavefront = [np.sin(2 * x + 1) + np.cos(y), np.cos(x - y) + np.sin(2 * y), np.sin(x + y) + np.cos(x)]
+    return Image.fromarray((127.5 + 60 * np.stack(wavefront, 2)).round().clip(0, 255).astype(np.uint8))
 
 
 @given(height=sides, width=sides, side=st.integers(1, 700))

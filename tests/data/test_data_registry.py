@@ -67,7 +67,7 @@ def test_no_root_and_no_variable(name):
 def test_coco_without_a_root_is_the_sample():
     dataset = open_dataset("coco")
     assert dataset.split == "sample" and len(dataset.records) == 26
-    assert dataset.notes == ("no --root and no SPECTRAL_GRAPH_DATA: using the built-in sample of 26 COCO photos",)
+    assert dataset.notes == ("no `root` and no SPECTRAL_GRAPH_DATA: using the built-in sample of 26 COCO photos",)
     limited = open_dataset("coco", limit=3)
     assert len(limited.records) == 3 and "26 COCO photos" in limited.notes[0]
 

@@ -35,7 +35,7 @@ def test_the_encoding_is_named():
     found = {
         f"{file.relative_to(PACKAGE)}:{line}"
         for file in FILES
-        if file.name != "mirror.py"  # opens its lock, which has no content
+        if file.name != "sync.py"  # opens its lock, which has no content
         for line in unnamed(file.read_text(encoding="utf-8"))
     }
     assert found == set()

@@ -1,4 +1,4 @@
-"""Processes that join a World as `torchrun` would have them, and what tests let them do."""
+"""Processes that join a Comm as `torchrun` would have them, and what tests let them do."""
 
 import itertools
 import multiprocessing
@@ -12,15 +12,15 @@ import torch
 from scipy.sparse import csr_matrix
 
 from spectral_graph.bank import Bank
-from spectral_graph.distributed.join import join_world
+from spectral_graph.distributed.join import join_comm
 from spectral_graph.distributed.shared_bank import commit_together
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.local_operator import LocalOperator
 from spectral_graph.solve import chebyshev as solver
 from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients
+from spectral_graph.solve.optimality import measure
 from spectral_graph.solve.orthogonalise import orthogonalise
-from spectral_graph.solve.yardstick import measure
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
@@ -29,7 +29,7 @@ PROCESSES.set_forkserver_preload(
 
 
 def in_processes(size, function, *arguments):
-    """Call function(world, *arguments) in `size` joined processes; return the results, or what they raised, by rank."""
+    """Call function(comm, *arguments) in `size` joined processes; return the results, or what they raised, by rank."""
     return with_environment(size, _joined, function, *arguments)
 
 
@@ -66,8 +66,8 @@ def _work(rank, size, port, function, arguments, queue):
 
 
 def _joined(function, *arguments):
-    with join_world() as world:
-        return function(world, *arguments)
+    with join_comm() as comm:
+        return function(comm, *arguments)
 
 
 def result_of(outcomes):
@@ -119,26 +119,26 @@ def random_graph(nodes, generator, groups=5):
     return root[:, None] * a * root
 
 
-def operator_of(world, path, work):
+def operator_of(comm, path, work):
     store = GraphStore.open(path)
     names, about = store.names("merged/symmetric"), store.attributes
-    return LocalOperator(store, names, about["nodes"], about["rounds"], about["nodes_per_image"], world, work)
+    return LocalOperator(store, names, about["nodes"], about["rounds"], about["nodes_per_image"], comm, work)
 
 
-def multiply(world, path, work, x):
-    operator = operator_of(world, path, work)
+def multiply(comm, path, work, x):
+    operator = operator_of(comm, path, work)
     own = np.ascontiguousarray(x[operator.rows.start : operator.rows.stop])
-    before = world.sent
-    return operator.rows, operator @ own, world.sent - before
+    before = comm.sent
+    return operator.rows, operator @ own, comm.sent - before
 
 
 class Stop(Exception):
     pass
 
 
-def solve(world, path, work, channels, rounds=40, stop_after=None, start=None):
+def solve(comm, path, work, channels, rounds=40, stop_after=None, start=None):
     """Solve, and measure the solution; with `stop_after` rounds, raise Stop once they are saved."""
-    operator = operator_of(world, path, work)
+    operator = operator_of(comm, path, work)
     if stop_after is not None:
         solver.SECONDS_BETWEEN_CHECKPOINTS = -1.0
 
@@ -154,34 +154,34 @@ def solve(world, path, work, channels, rounds=40, stop_after=None, start=None):
     return x, done[-1].ritz[:channels], quotients, measure(operator, x, work).value, len(done)
 
 
-def make_orthogonal(world, path, work, bank, target, order):
+def make_orthogonal(comm, path, work, bank, target, order):
     source = Bank.open(bank, verify=False)
     result = Bank(target, source.shape, ("X",), source.nodes_per_image, source.dtype)
-    found = orthogonalise(source, result, order, operator_of(world, path, work).apply, work, world)
-    commit_together(result, world)
+    found = orthogonalise(source, result, order, operator_of(comm, path, work).apply, work, comm)
+    commit_together(result, comm)
     return found.eigenvalues, found.off_diagonal, result.generation, Bank.open(target).view().copy()
 
 
-def everything(world):
-    """Use each method of World once."""
-    rank, size = world.rank, world.size
-    gathered = world.gather(np.array([[rank, 2.5]], np.float32))
-    total = world.sum(np.array([0.1, 1e16, 1.0][rank % 3 :] + [0.1, 1e16, 1.0][: rank % 3]))
-    single = world.sum(np.float64(rank))
-    leader = world.from_leader(np.array([rank + 7, 1]))
+def everything(comm):
+    """Use each method of Comm once."""
+    rank, size = comm.rank, comm.size
+    gathered = comm.gather(np.array([[rank, 2.5]], np.float32))
+    total = comm.sum(np.array([0.1, 1e16, 1.0][rank % 3 :] + [0.1, 1e16, 1.0][: rank % 3]))
+    single = comm.sum(np.float64(rank))
+    leader = comm.broadcast(np.array([rank + 7, 1]))
     out = [np.full((rank + peer, 2), 10 * rank + peer, np.float32) for peer in range(size)]
     into = [np.empty((rank + peer, 2), np.float32) for peer in range(size)]
-    before = world.sent
-    world.exchange(out, into)
-    sent = world.sent - before
+    before = comm.sent
+    comm.exchange(out, into)
+    sent = comm.sent - before
     into[rank][:] = out[rank]
-    world.barrier()
-    agreed = world.agree(rank == 0), world.agree(rank != 0)
-    return world.leads, gathered, total, single, leader, into, sent, agreed, world.folder(Path("x")), world.mine(10)
+    comm.barrier()
+    agreed = comm.agree(rank == 0), comm.agree(rank != 0)
+    return comm.is_rank0, gathered, total, single, leader, into, sent, agreed, comm.folder(Path("x")), comm.mine(10)
 
 
-def one_fails(world):
+def one_fails(comm):
     """The last process raises, the others wait for it."""
-    if world.rank == world.size - 1:
+    if comm.rank == comm.size - 1:
         raise FormatError("block 7 is damaged")
-    world.barrier()
+    comm.barrier()

@@ -18,10 +18,10 @@ PER_IMAGE, IMAGES, CHANNELS = 12, 9, 5
 NODES = PER_IMAGE * IMAGES
 
 
-def solve(world, path, work, places):
+def solve(comm, path, work, places):
     """Solve with the columns of each process where `places` says: on a device, or not."""
-    operator = operator_of(world, path, work)
-    device = torch.device("cpu") if places[world.rank] else None
+    operator = operator_of(comm, path, work)
+    device = torch.device("cpu") if places[comm.rank] else None
     found, rounds = chebyshev(operator, Path(work), CHANNELS, PER_IMAGE, 1e-5, 6, 40, 0, lambda _: None, device=device)
     return found.view()[:, :CHANNELS].copy(), rounds[-1].ritz[:CHANNELS], len(rounds)
 
@@ -45,9 +45,9 @@ def test_processes_may_have_their_columns_on_devices_or_not(tmp_path, scope):
     np.testing.assert_array_equal(results[0], results[2])
 
 
-def room(world, path, work):
+def room(comm, path, work):
     """Let the columns and the rows of others just fit, and then not."""
-    operator = operator_of(world, path, work)
+    operator = operator_of(comm, path, work)
     rows = len(operator.rows)
     needed = 4 * 24 * (4 * rows + operator.halo)
     said = []

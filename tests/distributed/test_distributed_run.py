@@ -17,7 +17,7 @@ from shared_work import in_processes, result_of, with_environment
 
 from spectral_graph.bank import Bank
 from spectral_graph.config import make_config
-from spectral_graph.distributed.world import ALONE
+from spectral_graph.distributed.comm import ONE_PROCESS
 from spectral_graph.errors import ConfigError, ImageError, LostProcessError
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import GraphStore
@@ -33,7 +33,7 @@ needs_children = pytest.mark.skipif(not CHILDREN.is_dir(), reason="finds the pro
 
 @pytest.fixture
 def small(options):
-    return {**options, "kinds": "vv", "kmeans_seeds": "0", "yardstick": "none", "tol": 1e-5}
+    return {**options, "kinds": "vv", "kmeans_seeds": "0", "optimality": "none", "tol": 1e-5}
 
 
 def alone(options, out, until="segment"):
@@ -102,11 +102,11 @@ def test_two_processes_give_the_result_of_one_in_scope_batch(small, tmp_path):
 
 
 def test_two_processes_give_the_result_of_one_with_adam(small, tmp_path):
-    small |= {"solver": "adam", "steps": 30, "yardstick": "angles"}
+    small |= {"solver": "adam", "steps": 30, "optimality": "angles"}
     one, out = alone(small, tmp_path / "one"), tmp_path / "two"
     result_of(with_environment(2, alone, small, out))
     assert_same(one, out)
-    a, b = (Bank.open(run / "vv" / "bank").notes["yardstick"] for run in (one, out))
+    a, b = (Bank.open(run / "vv" / "bank").notes["optimality"] for run in (one, out))
     np.testing.assert_allclose(a["angles"], b["angles"], atol=1e-2)
     assert a["value"] == pytest.approx(b["value"], abs=1e-6)
 
@@ -131,17 +131,17 @@ def test_images_done_by_two_processes_are_kept_by_one(small, tmp_path):
     assert all((one / file).read_bytes() == (out / file).read_bytes() for file in files)
 
 
-def open_run(world, place):
-    with RunDirectory(place / "shared" if world.size == 1 else place, world) as run:
+def open_run(comm, place):
+    with RunDirectory(place / "shared" if comm.size == 1 else place, comm) as run:
         run.open(make_config({}), "best", "fingerprint")
         return run.manifest["preset"]
 
 
-def open_own(world, place, begun):
+def open_own(comm, place, begun):
     """As on machines that have a folder of this path each."""
     if begun:
-        open_run(ALONE, place / str(world.rank))
-    return open_run(world, place / str(world.rank) / "shared")
+        open_run(ONE_PROCESS, place / str(comm.rank))
+    return open_run(comm, place / str(comm.rank) / "shared")
 
 
 def test_all_processes_must_see_the_run(tmp_path):

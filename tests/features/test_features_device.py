@@ -17,7 +17,7 @@ from spectral_graph.config import make_config
 from spectral_graph.distributed.join import process_of_machine
 from spectral_graph.errors import ConfigError, DeviceMemoryError
 from spectral_graph.features import load_model
-from spectral_graph.features.device import describe_device, find_device, memory_in_words
+from spectral_graph.features.device import describe_device, find_device, reporting_full_memory
 from spectral_graph.features.model import Extraction
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.features.vit import VisionTransformerFeatures
@@ -95,15 +95,15 @@ def test_want_of_memory_becomes_a_sentence() -> None:
         pytest.raises(
             DeviceMemoryError, match=r"cuda:0 has too little free memory for a thing, 2\.00 GiB more are needed"
         ),
-        memory_in_words(device, "a thing", "shrink it"),
+        reporting_full_memory(device, "a thing", "shrink it"),
     ):
         raise torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
         )
     words = "for a thing; shrink it, or use `device=cpu`"
-    with pytest.raises(DeviceMemoryError, match=words), memory_in_words(device, "a thing", "shrink it"):
+    with pytest.raises(DeviceMemoryError, match=words), reporting_full_memory(device, "a thing", "shrink it"):
         raise torch.OutOfMemoryError("no more")
-    with pytest.raises(RuntimeError, match="another"), memory_in_words(device, "a thing", "shrink it"):
+    with pytest.raises(RuntimeError, match="another"), reporting_full_memory(device, "a thing", "shrink it"):
         raise RuntimeError("another error")
 
 
@@ -129,7 +129,7 @@ def one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("one_image_fits")
 def test_too_large_a_batch_names_the_option(options: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = "for 2 images of 80 x 80 pixels in one pass, 20.00 MiB more .* --image-batch 1 --force extract, or use"
+    words = "for 2 images of 80 x 80 pixels in one pass, 20.00 MiB more .* `image_batch=1` and `force=extract`, or use"
     with pytest.raises(DeviceMemoryError, match=words):
         run_pipeline(make_config(options), out, until="extract", reporter=QUIET)
     smaller = make_config({**options, "image_batch": 1})
@@ -145,7 +145,7 @@ def test_too_many_photos_at_a_time_name_the_option(
     call += ["--weights", str(model_weights), "--kmeans-init", "1", "--channels", "6"]
     assert main([*call, "--batch", "3"]) == 2
     words = capsys.readouterr().err
-    assert "for 3 photos of 64 x 64 pixels" in words and "--batch 1 --force, or use --device cpu" in words
+    assert "for 3 photos of 64 x 64 pixels" in words and "--batch 1 and --force, or use --device cpu" in words
     assert main([*call, "--batch", "1", "--force"]) == 0
 
 

@@ -17,7 +17,7 @@ from spectral_graph.graph.neighbours import (
     is_complete,
     open_lists,
 )
-from spectral_graph.graph.neighbours import job as job_module
+from spectral_graph.graph.neighbours import problem as job_module
 from spectral_graph.graph.neighbours import progress as progress_module
 
 METHODS = ["exact", "cells", "faiss-ivf", "faiss-hnsw"]

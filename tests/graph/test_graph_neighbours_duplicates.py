@@ -165,7 +165,7 @@ def test_a_query_probes_the_cell_of_its_equals(tmp_path):
 
 def test_a_query_whose_cells_are_too_small_probes_more(tmp_path, monkeypatch):
     """Each image fills cells of its own: the nearest ones hold no key that a query may find."""
-    monkeypatch.setattr(cell_search, "choose_effort", lambda job, truth, keys, cells: Effort(1, 1, job.count))
+    monkeypatch.setattr(cell_search, "choose_effort", lambda problem, truth, keys, cells: Effort(1, 1, problem.count))
     rows = np.ascontiguousarray(margins(20).reshape(-1, DIM)).astype(np.float32)
     ptr = np.arange(0, len(rows) + 1, NODES)
     found = search(rows, None, ptr, "cells", tmp_path, False)
@@ -179,13 +179,13 @@ def test_rows_that_an_index_loses_are_compared_with_all_keys(tmp_path, monkeypat
     ptr = np.arange(0, len(rows) + 1, NODES)
     exact = search(rows, None, ptr, "exact", tmp_path / "exact", False)
 
-    def losing(faiss, job, unit):
+    def losing(faiss, problem, unit):
         flat = faiss.IndexFlatIP(unit.shape[1])
         flat.add(unit)
 
         def find(queries, own, effort):
             others = faiss.IDSelectorNot(faiss.IDSelectorRange(*own))
-            values, columns = flat.search(queries, job.count, params=faiss.SearchParameters(sel=others))
+            values, columns = flat.search(queries, problem.count, params=faiss.SearchParameters(sel=others))
             lost = np.arange(len(queries)) % 10 == 0  # full lists of keys that no threshold lets pass
             values[lost] = -0.5
             return values, columns

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spectral_graph.graph.neighbours import ArrayRows, cell_search, falls_short, find_neighbours, recall, shortfall
-from spectral_graph.graph.neighbours.job import make_job
+from spectral_graph.graph.neighbours.problem import make_problem
 from spectral_graph.graph.neighbours.recall import Truth
 from spectral_graph.ops import topc_affinity
 
@@ -19,14 +19,14 @@ def scene(images, nodes, dim=40, seed=0):
     return rows.astype(np.float32), np.arange(0, images * nodes + 1, nodes)
 
 
-def job(rows, ptr, folder, seed=0):
-    return make_job(ArrayRows(rows), None, ptr, COUNT, 0.8, 0.0, (None, None), folder, seed, None)
+def problem(rows, ptr, folder, seed=0):
+    return make_problem(ArrayRows(rows), None, ptr, COUNT, 0.8, 0.0, (None, None), folder, seed, None)
 
 
 @pytest.mark.parametrize(("images", "nodes"), [(40, 30), (2, 700), (1200, 1), (300, 4)])
 def test_the_halves_share_no_node_and_come_from_all_over(tmp_path, images, nodes):
     rows, ptr = scene(images, nodes)
-    truth = Truth.start(job(rows, ptr, tmp_path))
+    truth = Truth.start(problem(rows, ptr, tmp_path))
     tuning, held_out = (half.scan for half in (truth.tuning, truth.held_out))
     assert len(tuning.nodes) == len(held_out.nodes) == recall.TRUTH_QUERIES // 2
     assert not np.intersect1d(tuning.nodes, held_out.nodes).size
@@ -34,9 +34,9 @@ def test_the_halves_share_no_node_and_come_from_all_over(tmp_path, images, nodes
         of_image = np.bincount(half.image.numpy(), minlength=images)
         assert (of_image > 0).sum() >= 0.5 * min(images, 128)
         assert torch.equal(half.unit, truth.scan.unit[np.isin(truth.scan.nodes, half.nodes)])
-    again = Truth.start(job(rows, ptr, tmp_path))
+    again = Truth.start(problem(rows, ptr, tmp_path))
     assert np.array_equal(again.held_out.scan.nodes, held_out.nodes)
-    other = Truth.start(job(rows, ptr, tmp_path, seed=1))
+    other = Truth.start(problem(rows, ptr, tmp_path, seed=1))
     assert not np.array_equal(other.held_out.scan.nodes, held_out.nodes)
 
 
@@ -72,9 +72,9 @@ def test_the_effort_is_chosen_on_the_other_half(tmp_path, monkeypatch):
     seen = []
     real = cell_search.choose_effort
 
-    def spy(job, truth, keys, cells):
+    def spy(problem, truth, keys, cells):
         seen.append(truth.scan.nodes)
-        return real(job, truth, keys, cells)
+        return real(problem, truth, keys, cells)
 
     monkeypatch.setattr(cell_search, "choose_effort", spy)
     rows, ptr = scene(40, 30)
@@ -92,7 +92,7 @@ def test_the_effort_is_chosen_on_the_other_half(tmp_path, monkeypatch):
 
 
 def test_a_key_as_good_as_a_neighbour_counts_as_found(tmp_path):
-    truth = Truth.start(job(*scene(40, 30), tmp_path))
+    truth = Truth.start(problem(*scene(40, 30), tmp_path))
     truth.scan.columns = torch.arange(9, dtype=torch.int32).repeat(256, 1)
     truth.scan.values = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5]).repeat(256, 1)
     truth.scan.columns[7, 3:], truth.scan.values[7, 3:] = -1, -torch.inf
@@ -128,8 +128,8 @@ def test_a_search_that_cannot_do_better_says_so(tmp_path, monkeypatch, method):
     rows, ptr = scene(40, 30)
     real = find_neighbours.__globals__[{"cells": "search_cells"}.get(method, "search_faiss")]
 
-    def losing(job, *more):
-        lists, facts = real(job, *more)
+    def losing(problem, *more):
+        lists, facts = real(problem, *more)
         return lists, facts | {"recall": 0.5, "recall_error": 0.02}
 
     monkeypatch.setitem(find_neighbours.__globals__, real.__name__, losing)

@@ -21,7 +21,7 @@ NOT_OURS = {
 
 
 def test_messages_name_options_as_python_callers_give_them():
-    """The command line translates `c_inter` into --c-inter (`options.allowed.as_typed`)."""
+    """The command line translates `c_inter` into --c-inter (`options.schema.as_typed`)."""
     found = []
     for path in sorted(ROOT.rglob("*.py")):
         inside = path.relative_to(ROOT)

@@ -11,9 +11,9 @@ from spectral_graph.config import STAGES
 from spectral_graph.errors import FormatError, SpectralGraphError, UnsafePathError
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.index import Entry, Index, digest
-from spectral_graph.remote.mirror import Mirror
 from spectral_graph.remote.published import Published, fetch
 from spectral_graph.remote.store import ObjectStore
+from spectral_graph.remote.sync import RunSync
 
 QUIET = Reporter(quiet=True)
 EVIL = b"evil"
@@ -60,7 +60,7 @@ def far(tmp_path):
     """A published run of all stages, and beside it a file that is nobody's business."""
     url = (tmp_path / "there" / "far").as_uri()
     compute(tmp_path / "origin", *STAGES)
-    Mirror(url, tmp_path / "origin", QUIET).push()
+    RunSync(url, tmp_path / "origin", QUIET).push()
     for folder in (tmp_path, tmp_path / "here", tmp_path / "there"):
         folder.mkdir(exist_ok=True)
         (folder / "witness").write_bytes(b"mine")
@@ -91,11 +91,11 @@ def test_a_path_that_leads_out_is_refused_before_anything_is_written(far, tmp_pa
     for work in (there, new):
         for force in (None, "solve"):
             with pytest.raises((UnsafePathError, FormatError)) as error:
-                Mirror(far, work, QUIET).pull("report", force)
+                RunSync(far, work, QUIET).pull("report", force)
             assert f"{far}/files.json" in str(error.value)
             assert str(error.value).isprintable()
     with pytest.raises((UnsafePathError, FormatError), match=r"files\.json"):
-        Mirror(far, there, QUIET).push()
+        RunSync(far, there, QUIET).push()
     with pytest.raises((UnsafePathError, FormatError), match=r"files\.json"):
         info(far, False, False, QUIET)
     assert everything(tmp_path) == before
@@ -141,7 +141,7 @@ def test_texts_that_are_no_json_of_ours_are_worded(far, tmp_path, text):
         with pytest.raises(FormatError, match=rf"{far}/{name}"):
             Published.read(ObjectStore(far))
         with pytest.raises(FormatError):
-            Mirror(far, tmp_path / "new", QUIET).pull("report")
+            RunSync(far, tmp_path / "new", QUIET).pull("report")
         put(far, name, sound[name])
 
 
@@ -183,8 +183,8 @@ def test_links_of_the_working_folder_are_neither_followed_nor_published(far, tmp
     place.unlink(missing_ok=True)
     place.symlink_to(outside / link)
     for call in (
-        lambda: Mirror(far, work, QUIET).pull("report", "graph"),
-        lambda: Mirror((tmp_path / "there" / "new").as_uri(), work, QUIET).push(),
+        lambda: RunSync(far, work, QUIET).pull("report", "graph"),
+        lambda: RunSync((tmp_path / "there" / "new").as_uri(), work, QUIET).push(),
     ):
         with pytest.raises(SpectralGraphError) as error:
             call()
@@ -216,7 +216,7 @@ def test_a_link_in_the_place_of_a_file_is_refused_by_fetch(far, tmp_path):
 
 def test_the_journal_may_hold_anything(far, tmp_path):
     work = tmp_path / "work"
-    Mirror(far, work, QUIET).pull("report", "graph")
+    RunSync(far, work, QUIET).pull("report", "graph")
     lines = work / ".remote.jsonl"
     hostile = [
         b"[" * 50_000,
@@ -228,20 +228,20 @@ def test_the_journal_may_hold_anything(far, tmp_path):
         b'["a", NaN, 1, "x"]',
     ]
     lines.write_bytes(b"\n".join([*hostile, lines.read_bytes()]))
-    Mirror(far, work, QUIET).pull("report", "graph")
-    Mirror(far, work, QUIET).push()
+    RunSync(far, work, QUIET).pull("report", "graph")
+    RunSync(far, work, QUIET).push()
     assert (tmp_path / "witness").read_bytes() == b"mine"
     lines.unlink()
     lines.symlink_to(tmp_path / "witness")
     with pytest.raises(UnsafePathError, match=r"remote\.jsonl"):
-        Mirror(far, work, QUIET).push()
+        RunSync(far, work, QUIET).push()
 
 
 def test_a_removal_that_contradicts_the_stages_is_refused(far, tmp_path):
     manifest = json.loads(objects(far)["run.json"])
     list_more(far, {}, manifest | {"forgetting": "graph"})
     with pytest.raises(FormatError, match=r"run\.json.*graph"):
-        Mirror(far, tmp_path / "new", QUIET).pull("report")
+        RunSync(far, tmp_path / "new", QUIET).pull("report")
 
 
 def test_a_removal_under_way_is_not_published(far, tmp_path):
@@ -250,7 +250,7 @@ def test_a_removal_under_way_is_not_published(far, tmp_path):
     for name in STAGES[3:]:
         manifest["stages"][name] = {"state": "open"}
     (work / "run.json").write_text(json.dumps(manifest | {"forgetting": STAGES[3]}))
-    Mirror(far, work, QUIET).push()
+    RunSync(far, work, QUIET).push()
     assert "forgetting" not in json.loads(objects(far)["run.json"])
 
 
@@ -264,7 +264,7 @@ def test_a_published_run_json_is_checked_like_a_local_one(far, tmp_path, entry):
         with pytest.raises(FormatError, match=rf"run\.json.*{entry}"):
             info(far, False, False, QUIET)
         with pytest.raises(FormatError, match=rf"run\.json.*{entry}"):
-            Mirror(far, tmp_path / "new", QUIET).pull("report")
+            RunSync(far, tmp_path / "new", QUIET).pull("report")
     assert files_of(tmp_path / "new") == {}
 
 
@@ -291,7 +291,7 @@ def test_a_folder_that_the_run_alone_names_is_not_extracted(tmp_path, capsys):
     manifest["given"] = {"dataset": "folder", "root": str(private)}
     manifest["stages"]["extract"] = {"state": "open"}
     (tmp_path / "origin" / "run.json").write_text(json.dumps(manifest))
-    Mirror(url, tmp_path / "origin", QUIET).push()
+    RunSync(url, tmp_path / "origin", QUIET).push()
     for _ in range(2):
         assert main(["report", url, "--work", str(tmp_path / "work"), "--quiet"]) == 2
         said = capsys.readouterr().err

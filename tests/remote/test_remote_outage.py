@@ -13,8 +13,8 @@ from spectral_graph.config import STAGES
 from spectral_graph.errors import DiskFullError, RemoteError
 from spectral_graph.progress import Reporter
 from spectral_graph.remote import store as store_module
-from spectral_graph.remote.mirror import Mirror
 from spectral_graph.remote.store import ObjectStore
+from spectral_graph.remote.sync import RunSync
 
 QUIET = Reporter(quiet=True)
 URL = "unreliable://place/run"
@@ -34,7 +34,7 @@ def work(tmp_path):
 
 
 def push(work, url=URL):
-    Mirror(url, work, QUIET).push()
+    RunSync(url, work, QUIET).push()
 
 
 def published(work, url=URL):
@@ -59,7 +59,7 @@ def test_a_short_outage_while_publishing_is_waited_out(work, operation, after):
 def test_a_short_outage_while_fetching_is_waited_out(work, tmp_path):
     push(work)
     Unreliable.failures.append(("download", 2, 3, TimeoutError("timed out")))
-    Mirror(URL, tmp_path / "new", QUIET).pull("report", "graph")
+    RunSync(URL, tmp_path / "new", QUIET).pull("report", "graph")
     assert (tmp_path / "new" / "features.zarr" / "layers" / "a" / "c" / "0").is_file()
 
 
@@ -105,9 +105,9 @@ def test_a_disk_that_fills_while_fetching_is_named(work, tmp_path):
     push(work)
     Unreliable.failures.append(("download", 2, 1, FULL))
     with pytest.raises(DiskFullError, match=rf"the disk of {tmp_path}/new/\S+ is full"):
-        Mirror(URL, tmp_path / "new", QUIET).pull("report", "graph")
+        RunSync(URL, tmp_path / "new", QUIET).pull("report", "graph")
     assert not (tmp_path / "new" / "run.json").exists()
-    Mirror(URL, tmp_path / "new", QUIET).pull("report", "graph")
+    RunSync(URL, tmp_path / "new", QUIET).pull("report", "graph")
     assert not list((tmp_path / "new").rglob("*.partial"))
 
 
@@ -124,9 +124,9 @@ def test_bytes_that_a_store_loses_are_met_before_a_reader_is_told(work):
 @pytest.mark.parametrize("left", [".writable", "files.json", "run.json.partial", "files.json.partial"])
 def test_what_a_kill_leaves_at_an_empty_url_is_no_stranger(url, work, left):
     put(url, left, b"")
-    mirror = Mirror(url, work, QUIET)
-    mirror.pull("report")
-    mirror.push()
+    sync = RunSync(url, work, QUIET)
+    sync.pull("report")
+    sync.push()
     assert published(work, url)
 
 
@@ -151,14 +151,14 @@ def test_a_server_that_is_down_for_two_seconds(s3_url, work):
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         fsspec.filesystem("s3").clear_instance_cache()
         try:
-            mirror = Mirror(s3_url, work, QUIET)
-            mirror.pull("report")
+            sync = RunSync(s3_url, work, QUIET)
+            sync.pull("report")
             second.stop()
             third = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
             back = threading.Timer(2, third.start)
             back.start()
             began = time.monotonic()
-            mirror.push()
+            sync.push()
             assert time.monotonic() - began > 1.5
             assert published(work, s3_url)
             third.stop()

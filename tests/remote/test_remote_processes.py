@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not CHILDREN.is_dir(), reason="finds the process
 
 @pytest.fixture
 def small(options):
-    return {**options, "kinds": "vv", "kmeans_seeds": "0", "yardstick": "none", "scope": "dataset", "block": 60}
+    return {**options, "kinds": "vv", "kmeans_seeds": "0", "optimality": "none", "scope": "dataset", "block": 60}
 
 
 def torchrun(options, url, log):

@@ -92,11 +92,11 @@ def content() -> ReportContent:
     y, x = np.mgrid[:6, :8] / 7.0
     gallery = []
     for number in range(2):
-        waves = np.stack([np.cos((k + 1) * np.pi * x + number) * np.sin(k + y) for k in range(8)], axis=-1)
+        wavefront = np.stack([np.cos((k + 1) * np.pi * x + number) * np.sin(k + y) for k in range(8)], axis=-1)
         regions = (np.floor(2 * x) + 2 * np.floor(2 * y)).astype(np.int32)
         views = {
-            "V-V": PathwayView(waves.astype(np.float32), regions, (2, 0, 1, -1, 3)),
-            "Q-K": PathwayView(waves[..., :4].astype(np.float32), regions % 3, (3, 1, -1)),
+            "V-V": PathwayView(wavefront.astype(np.float32), regions, (2, 0, 1, -1, 3)),
+            "Q-K": PathwayView(wavefront[..., :4].astype(np.float32), regions % 3, (3, 1, -1)),
         }
         truth = np.repeat(np.arange(-1, 3, dtype=np.int16), 12)[:, None] * np.ones((1, 64), dtype=np.int16)
         photo = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)

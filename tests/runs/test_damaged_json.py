@@ -32,10 +32,10 @@ METRICS = {
     "methods": {"vv": METHOD, "final": PLAIN},
     "spectrum": {"vv": SPECTRUM},
 }
-YARDSTICK = {"value": 0.5, "optimum": 1, "overlap": None, "angles": None}
+OPTIMALITY = {"value": 0.5, "optimum": 1, "overlap": None, "angles": None}
 SOLUTION = {
     "solver": "chebyshev", "rayleigh_quotients": [1.0], "eigenvalues": [1.0], "residuals": [1e-4], "converged": True,
-    "history": [{"step": 1, "residual": 1e-4}], "yardstick": YARDSTICK,
+    "history": [{"step": 1, "residual": 1e-4}], "optimality": OPTIMALITY,
 }  # fmt: skip
 STEP = {"step": 1, "loss": 1.0, "eigenvalue": 1.0, "orthogonality": 0.0, "gradient_norm": 0.1}
 ADAM = {"solver": "adam", "rayleigh_quotients": [1.0], "objective": "paper", "ema": 0, "history": [STEP]}
@@ -85,7 +85,7 @@ FORMS = {
     "ortho": (ORTHOGONAL, lambda p: orthogonal_notes(Bank.open(p / "bank"))),
     "graph": (GRAPH, lambda p: (graph_attributes(GraphStore.open(p / "g")), graph_facts(GraphStore.open(p / "g")))),
 }
-OPTIONAL = {"yardstick", "methods.vv.class_pixels.sky", "facts.layers.blocks.0"}
+OPTIONAL = {"optimality", "methods.vv.class_pixels.sky", "facts.layers.blocks.0"}
 
 
 def store(kind, value, path):

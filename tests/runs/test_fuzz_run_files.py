@@ -21,7 +21,7 @@ from spectral_graph.errors import SpectralGraphError
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.index import digest
-from spectral_graph.remote.mirror import Mirror
+from spectral_graph.remote.sync import RunSync
 from spectral_graph.runs.manifest import read_manifest
 
 QUIET = Reporter(quiet=True)
@@ -133,7 +133,7 @@ def published(run, tmp_path_factory) -> Path:
     there = tmp_path_factory.mktemp("far") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        Mirror(there.as_uri(), run, QUIET).push()
+        RunSync(there.as_uri(), run, QUIET).push()
     return there
 
 
@@ -207,7 +207,7 @@ def test_reading_a_damaged_published_run(published, tmp_path_factory, data, name
         patch.setattr("time.sleep", lambda _: None)
         words_or_success(lambda: info(there.as_uri(), False, False, QUIET))
         for until, force in (("evaluate", "segment"), ("report", None)):
-            words_or_success(lambda: Mirror(there.as_uri(), place / "work", QUIET).pull(until, force))  # noqa: B023
+            words_or_success(lambda: RunSync(there.as_uri(), place / "work", QUIET).pull(until, force))  # noqa: B023
     assert (place / "witness").read_bytes() == b"mine"
     assert {path.name for path in place.iterdir()} <= {"run", "work", "witness", ".work.lock"}
 

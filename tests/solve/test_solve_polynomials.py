@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.polynomial import chebyshev as series
 
-from spectral_graph.distributed.world import ALONE
+from spectral_graph.distributed.comm import ONE_PROCESS
 from spectral_graph.solve.lanczos import Spectrum
 from spectral_graph.solve.polynomials import evaluate, kernel_polynomial
 from spectral_graph.solve.rayleigh_ritz import Round
@@ -86,10 +86,10 @@ def filtered(values: np.ndarray, factors: list[tuple[float, float, float]], chan
 def test_first_filter_brings_random_columns_to_the_tolerance(tol: float) -> None:
     values = spread()
     channels, width = 12, block_width(len(values), 12)
-    made = Schedule(spectrum_of(values), len(values), channels, width, tol, 60, ALONE).filter([])
+    made = Schedule(spectrum_of(values), len(values), channels, width, tol, 60, ONE_PROCESS).filter([])
     assert filtered(values, made, channels, width).max() <= tol
     # It is meant to reach tol / SAFETY. One that is half as long is far from that: the degree is not just large.
-    half = Schedule(spectrum_of(values), len(values), channels, width, tol, len(made) // 2, ALONE).filter([])
+    half = Schedule(spectrum_of(values), len(values), channels, width, tol, len(made) // 2, ONE_PROCESS).filter([])
     assert len(half) == len(made) // 2 and filtered(values, half, channels, width).max() > 2 * tol / SAFETY
 
 
@@ -99,7 +99,7 @@ def test_later_filters_are_short_where_little_is_left() -> None:
     leading = np.sort(values)[::-1][:width]
 
     def following(residual: float) -> int:
-        schedule = Schedule(spectrum_of(values), len(values), channels, width, 1e-4, 60, ALONE)
+        schedule = Schedule(spectrum_of(values), len(values), channels, width, 1e-4, 60, ONE_PROCESS)
         first = len(schedule.filter([]))
         return len(schedule.filter([Round(1, leading, np.full(width, residual), first, width)]))
 
@@ -112,10 +112,10 @@ def test_filters_after_an_interruption_are_the_same() -> None:
     channels, width = 12, block_width(len(values), 12)
     leading = np.sort(values)[::-1][:width]
     rounds = [Round(1, leading, np.full(width, 1e-2), 20, width), Round(2, leading, np.full(width, 1e-3), 8, width)]
-    one = Schedule(spectrum_of(values), len(values), channels, width, 1e-4, 40, ALONE)
+    one = Schedule(spectrum_of(values), len(values), channels, width, 1e-4, 40, ONE_PROCESS)
     expected = [one.filter(rounds[:count]) for count in range(3)]
     for count in range(3):
-        again = Schedule(spectrum_of(values), len(values), channels, width, 1e-4, 40, ALONE)
+        again = Schedule(spectrum_of(values), len(values), channels, width, 1e-4, 40, ONE_PROCESS)
         assert again.filter(rounds[:count]) == expected[count]
 
 
@@ -124,7 +124,7 @@ def test_growth_of_the_first_column_is_limited() -> None:
     channels = 50
     width = block_width(len(values), channels)
     spectrum = spectrum_of(values)
-    made = Schedule(spectrum, len(values), channels, width, 1e-9, 200, ALONE).filter([])
+    made = Schedule(spectrum, len(values), channels, width, 1e-9, 200, ONE_PROCESS).filter([])
     assert len(made) < 200
     growth = 1 / evaluate(made, np.array([spectrum.value_at(channels)]))[0]
     assert LARGEST_RANGE <= growth < 10 * LARGEST_RANGE
@@ -137,7 +137,7 @@ def test_filters_of_small_and_flat_spectra_are_finite(nodes: int, channels: int)
         spectrum = Spectrum(
             float(values.min()) - 0.1, 1.0, np.sort(values)[::-1].tolist(), np.arange(0.5, nodes).tolist()
         )
-        schedule = Schedule(spectrum, nodes, channels, width, 1e-3, 40, ALONE)
+        schedule = Schedule(spectrum, nodes, channels, width, 1e-3, 40, ONE_PROCESS)
         last = Round(1, np.sort(values)[::-1][:width], np.full(width, 0.5), 5, width)
         for made in (schedule.filter([]), schedule.filter([last])):
             assert 2 <= len(made) <= 40

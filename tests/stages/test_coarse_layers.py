@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from spectral_graph.config import make_config
-from spectral_graph.distributed.world import ALONE
+from spectral_graph.distributed.comm import ONE_PROCESS
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.merge import write_merged
 from spectral_graph.graph.operator import affinity_operator, merged_operator
@@ -19,8 +19,8 @@ from spectral_graph.runs.image_table import ImageTable, KeptImage
 from spectral_graph.solve.adam import AdamSettings, adam, open_state, solution
 from spectral_graph.stages.context import Context
 from spectral_graph.stages.graph import build_batch_scope
+from spectral_graph.stages.graph_builder import GraphBuilder
 from spectral_graph.stages.graph_dataset import build_dataset_scope
-from spectral_graph.stages.graph_job import GraphJob
 
 IMAGES, FINE, WIDTH = 5, (6, 4), 8
 GRIDS = {"mid": (3, 2), "up": (4, 3), "top": FINE}
@@ -62,11 +62,11 @@ def built(tmp_path):
         config = make_config(given)
         out = tmp_path / f"{scope}-{mode}"
         with RunDirectory(out) as run:
-            context = Context(config, run, None, Reporter(quiet=True), ALONE)
-            job = GraphJob(context, table, FeatureStore.open(tmp_path / "features.zarr"), "vv")
+            context = Context(config, run, None, Reporter(quiet=True), ONE_PROCESS)
+            problem = GraphBuilder(context, table, FeatureStore.open(tmp_path / "features.zarr"), "vv")
             builder = build_dataset_scope if scope == "dataset" else build_batch_scope
-            store = builder(job, lambda _: True)
-            job.finish(store)
+            store = builder(problem, lambda _: True)
+            problem.finish(store)
         return store, stored
 
     return build

@@ -83,7 +83,7 @@ def test_one_class_does_not_make_one_region(photos):
     assert dataset.classes == ("7",) and any("single class" in note for note in dataset.notes)
     config = make_config({"dataset": "folder", "root": photos})
     assert cluster_count(config, dataset) == 10
-    assert any("10" in note and "--clusters" in note for note in check_labels(config, dataset))
+    assert any("10" in note and "`clusters`" in note for note in check_labels(config, dataset))
     config = make_config({"dataset": "folder", "root": photos, "clusters": 2})
     assert cluster_count(config, dataset) == 2 and check_labels(config, dataset) == ()
 

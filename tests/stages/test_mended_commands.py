@@ -11,7 +11,7 @@ from spectral_graph.config import make_config
 from spectral_graph.errors import ConfigError, FormatError, StaleRunError
 from spectral_graph.per_image.options import make_image_config
 from spectral_graph.per_image.store import Photo, Results
-from spectral_graph.remote.journal import STATE, Journal
+from spectral_graph.remote.sync_state import STATE, SyncState
 from spectral_graph.runs.directory import RunDirectory
 
 
@@ -89,11 +89,11 @@ def test_a_damaged_bank_names_the_stage_that_made_it(tmp_path, monkeypatch, name
 def test_the_journal_of_a_published_run_is_read_by_its_shape(tmp_path, content):
     (tmp_path / STATE).write_text(content)
     with pytest.raises(FormatError, match=r"\.remote\.json is damaged .*; remove it, and the same command"):
-        Journal(tmp_path, "u")
-    Journal(tmp_path / "new", "u")
+        SyncState(tmp_path, "u")
+    SyncState(tmp_path / "new", "u")
     (tmp_path / STATE).write_text('{"url": "u", "state": "s"}')
     (tmp_path / ".remote.jsonl").write_text('7\nnull\n[1, 2]\n[[], 1, 2, 3]\n["a", 1, 2, "c"]\n')
-    assert Journal(tmp_path, "u")._known == {"a": (1, 2, "c")}
+    assert SyncState(tmp_path, "u")._known == {"a": (1, 2, "c")}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", "null", "{}", '{"options": []}'])

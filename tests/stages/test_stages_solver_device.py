@@ -29,7 +29,7 @@ def run(options: dict[str, Any], tmp_path: Path) -> Any:
     """Solve after a graph that was built on the CPU; return the bank and what was said."""
 
     def solve(name: str, **more: Any) -> tuple[Bank, str]:
-        given = {**options, "kinds": "vv", "yardstick": "angles", **more}
+        given = {**options, "kinds": "vv", "optimality": "angles", **more}
         out = run_pipeline(
             make_config({**given, "device": "cpu"}), tmp_path / name, until="graph", reporter=Reporter(quiet=True)
         )
@@ -79,7 +79,7 @@ def test_the_solver_and_the_yardstick_work_on_the_device(run: Any, placed: list[
     there, said = run("there", device="cuda")
     assert len(placed) == 2 and "computed on the CPU" not in said
     np.testing.assert_array_equal(there.view(), here.view())
-    assert there.notes["yardstick"] == here.notes["yardstick"]
+    assert there.notes["optimality"] == here.notes["optimality"]
 
 
 def test_a_warm_start_goes_to_the_device(run: Any, placed: list[Any]) -> None:
@@ -94,7 +94,7 @@ def test_without_a_gpu_the_solver_says_so_and_works_on_the_cpu(run: Any, monkeyp
     plain, _ = run("plain")
     bank, said = run("run", device="cuda")
     assert "solve vv is computed on the CPU: --device cuda: torch" in said and "finds no CUDA GPU here" in said
-    assert "yardstick is computed on the CPU" in said
+    assert "optimality is computed on the CPU" in said
     assert bank.notes["device"] == "cpu"
     np.testing.assert_array_equal(bank.view(), plain.view())
 

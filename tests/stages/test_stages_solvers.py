@@ -1,4 +1,4 @@
-"""Both solvers through whole runs: presets, yardstick, dtype of the bank, damage."""
+"""Both solvers through whole runs: presets, optimality, dtype of the bank, damage."""
 
 import json
 import os
@@ -58,8 +58,8 @@ def test_released_numbers_are_those_of_the_script():
 @pytest.mark.parametrize("solver", ["chebyshev", "adam"])
 def test_both_solvers_are_measured_by_eqn_3(options, tmp_path, solver):
     options |= {"solver": solver, "steps": 40, "normalisation": "random_walk", "kinds": "vv", "tol": 1e-4}
-    out = run({**options, "yardstick": "angles"}, tmp_path / "run", until="solve")
-    measured = Bank.open(out / "vv" / "bank").notes["yardstick"]
+    out = run({**options, "optimality": "angles"}, tmp_path / "run", until="solve")
+    measured = Bank.open(out / "vv" / "bank").notes["optimality"]
     if solver == "chebyshev":
         assert measured["value"] == pytest.approx(measured["optimum"], abs=1e-6)
         assert measured["angles"] is None
@@ -73,15 +73,15 @@ def test_both_solvers_are_measured_by_eqn_3(options, tmp_path, solver):
 
 def test_normalised_cut_is_compared_with_the_exact_solution_of_eqn_3(options, tmp_path):
     out = run({**options, "kinds": "vv"}, tmp_path / "run", until="solve")
-    measured = Bank.open(out / "vv" / "bank").notes["yardstick"]
+    measured = Bank.open(out / "vv" / "bank").notes["optimality"]
     assert measured["value"] < measured["optimum"] and measured["overlap"] > 0.5
-    out = run({**options, "kinds": "vv", "yardstick": "none"}, tmp_path / "none", until="orthogonalise")
-    assert "yardstick" not in Bank.open(out / "vv" / "bank").notes
+    out = run({**options, "kinds": "vv", "optimality": "none"}, tmp_path / "none", until="orthogonalise")
+    assert "optimality" not in Bank.open(out / "vv" / "bank").notes
     assert not (out / "vv" / "graph.zarr" / "merged" / "random_walk").exists()
 
 
 def test_a_bfloat16_bank_is_half_the_size_and_near(options, tmp_path):
-    options |= {"kinds": "vv", "yardstick": "value"}
+    options |= {"kinds": "vv", "optimality": "value"}
     wide = run(options, tmp_path / "wide", until="orthogonalise")
     half = run({**options, "bank_dtype": "bfloat16"}, tmp_path / "half", until="orthogonalise")
     for name in ("bank", "ortho"):
@@ -138,7 +138,7 @@ main()
 
 def test_killed_in_solve_and_rotate_ends_bit_identical(options, tmp_path):
     options |= {"kinds": "vv", "solver": "adam", "objective": "released", "ema": 0.9, "steps": 100, "inner_steps": 2}
-    options["yardstick"] = "value"
+    options["optimality"] = "value"
     whole = run(options, tmp_path / "whole", until="orthogonalise")
     out = tmp_path / "killed"
     run(options, out, until="graph")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.neighbours.cells import Cells
-from spectral_graph.graph.neighbours.job import Job
+from spectral_graph.graph.neighbours.problem import SearchProblem
 from spectral_graph.graph.neighbours.table import Table
 from spectral_graph.graph.neighbours.tune import Effort
 from spectral_graph.ops import cell_topc
@@ -68,10 +68,10 @@ def candidates_of(
     return candidates, again
 
 
-def wanted_keys(job: Job, keys: Table) -> torch.Tensor:
+def wanted_keys(problem: SearchProblem, keys: Table) -> torch.Tensor:
     """Return (images,) int64, how many keys a query of each image needs: one a neighbour, or all of other images."""
-    own = np.bincount(keys.image[: len(keys)].numpy(), minlength=len(job.image_ptr) - 1)
-    return torch.from_numpy(len(keys) - own).clamp_max(job.count)
+    own = np.bincount(keys.image[: len(keys)].numpy(), minlength=len(problem.image_ptr) - 1)
+    return torch.from_numpy(len(keys) - own).clamp_max(problem.count)
 
 
 def _fewer(candidates: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

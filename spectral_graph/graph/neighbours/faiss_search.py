@@ -12,8 +12,8 @@ import torch
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.neighbours.again import search_again
 from spectral_graph.graph.neighbours.cells import import_faiss, kmeans
-from spectral_graph.graph.neighbours.job import Job, Side
 from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists
+from spectral_graph.graph.neighbours.problem import SearchProblem, Side
 from spectral_graph.graph.neighbours.recall import Truth
 from spectral_graph.graph.neighbours.sample import distinct, sample_nodes, unit_sample
 from spectral_graph.graph.neighbours.table import unit_rows_of
@@ -30,7 +30,7 @@ Searcher = Callable[[np.ndarray, tuple[int, int], int], tuple[np.ndarray, np.nda
 """From unit rows of one image's queries, the image's own nodes and the effort to values and nodes, best first."""
 
 
-def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]:
+def search_faiss(problem: SearchProblem, method: str) -> tuple[NeighbourLists, dict[str, Any]]:
     """Search with the least effort of 1, 2, 4, ... that reaches the recall on a sample.
 
     The graph of `faiss-hnsw` depends on the number of threads, since FAISS inserts concurrently.
@@ -45,42 +45,44 @@ def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]
     faiss = import_faiss()
     if method == "faiss-gpu" and getattr(faiss, "get_num_gpus", int)() == 0:
         raise ConfigError("faiss-gpu needs a GPU, but this FAISS finds none; choose `neighbours=cells`")
-    truth = Truth.start(job)
-    unit = np.empty(job.key.rows.shape, np.float32)
-    for begin, end in job.groups():
-        part = _unit(job, job.key, begin, end)
+    truth = Truth.start(problem)
+    unit = np.empty(problem.key.rows.shape, np.float32)
+    for begin, end in problem.groups():
+        part = _unit(problem, problem.key, begin, end)
         truth.scan.see(begin, part)
         unit[begin:end] = part.numpy()
-    search, most = _hnsw(faiss, job, unit) if method == "faiss-hnsw" else _ivf(faiss, job, unit, method == "faiss-gpu")
+    search, most = (
+        _hnsw(faiss, problem, unit) if method == "faiss-hnsw" else _ivf(faiss, problem, unit, method == "faiss-gpu")
+    )
     built = time.perf_counter()
     effort, tuning = 1, truth.tuning
-    while effort < most and not _reaches(job, tuning, search, effort):
+    while effort < most and not _reaches(problem, tuning, search, effort):
         effort = min(most, effort * 2)
     chosen = time.perf_counter()
 
-    lists = new_lists(job.folder, job.nodes, job.count)
-    there, wider, few = np.zeros(job.nodes, bool), 0, []
-    sizes = np.diff(job.image_ptr)
-    for image in range(len(job.image_ptr) - 1):
-        begin, end = int(job.image_ptr[image]), int(job.image_ptr[image + 1])
-        job.report(begin, job.nodes)
+    lists = new_lists(problem.folder, problem.nodes, problem.count)
+    there, wider, few = np.zeros(problem.nodes, bool), 0, []
+    sizes = np.diff(problem.image_ptr)
+    for image in range(len(problem.image_ptr) - 1):
+        begin, end = int(problem.image_ptr[image]), int(problem.image_ptr[image + 1])
+        problem.report(begin, problem.nodes)
         if begin == end:
             continue
-        queries = unit[begin:end] if job.key is job.query else _unit(job, job.query, begin, end).numpy()
+        queries = unit[begin:end] if problem.key is problem.query else _unit(problem, problem.query, begin, end).numpy()
         there[begin:end] = queries.any(axis=1)
         values, columns = search(queries, (begin, end), effort)
-        wanted = min(job.count, job.nodes - int(sizes[image]))
+        wanted = min(problem.count, problem.nodes - int(sizes[image]))
         lacking = np.flatnonzero(there[begin:end] & ((columns >= 0).sum(1) < wanted))
         if len(lacking) and WIDER * effort <= most:
             wider += len(lacking)
             values[lacking], columns[lacking] = search(queries[lacking], (begin, end), WIDER * effort)
             lacking = lacking[(columns[lacking] >= 0).sum(1) < wanted]
         few.append(begin + lacking)
-        columns, values = _tidy(job, values, columns)
+        columns, values = _tidy(problem, values, columns)
         lists.columns[begin:end] = columns
         lists.values[begin:end] = values
-    again = search_again(job, lists, there, np.concatenate(few))
-    job.report(job.nodes, job.nodes)
+    again = search_again(problem, lists, there, np.concatenate(few))
+    problem.report(problem.nodes, problem.nodes)
     return lists, {
         **truth.held_out.facts(lists.columns, lists.values),
         "effort": effort,
@@ -92,19 +94,19 @@ def search_faiss(job: Job, method: str) -> tuple[NeighbourLists, dict[str, Any]]
     }
 
 
-def _unit(job: Job, side: Side, begin: int, end: int) -> torch.Tensor:
+def _unit(problem: SearchProblem, side: Side, begin: int, end: int) -> torch.Tensor:
     raw = torch.from_numpy(side.rows.read(slice(begin, end)))
-    return unit_rows_of(job, side, raw, np.arange(begin, end), torch.zeros(raw.shape[1], 0))[0]
+    return unit_rows_of(problem, side, raw, np.arange(begin, end), torch.zeros(raw.shape[1], 0))[0]
 
 
-def _ivf(faiss: Any, job: Job, unit: np.ndarray, on_gpus: bool) -> tuple[Searcher, int]:
-    number = max(1, min(job.nodes // ROWS_PER_LIST, round(2 * job.nodes**0.5)))
-    nodes = sample_nodes(job, ROWS_PER_LIST * number, job.seed)
-    found = unit_sample(job, job.key, nodes)
+def _ivf(faiss: Any, problem: SearchProblem, unit: np.ndarray, on_gpus: bool) -> tuple[Searcher, int]:
+    number = max(1, min(problem.nodes // ROWS_PER_LIST, round(2 * problem.nodes**0.5)))
+    nodes = sample_nodes(problem, ROWS_PER_LIST * number, problem.seed)
+    found = unit_sample(problem, problem.key, nodes)
     sample = found[distinct(found)].numpy()
     if len(sample) == 0:
         sample = np.zeros((1, unit.shape[1]), np.float32)
-    centroids = kmeans(sample, min(number, len(sample)), job.seed)
+    centroids = kmeans(sample, min(number, len(sample)), problem.seed)
     coarse = faiss.IndexFlatIP(unit.shape[1])
     coarse.add(centroids)
     index: Any = faiss.IndexIVFFlat(coarse, unit.shape[1], len(centroids), faiss.METRIC_INNER_PRODUCT)
@@ -112,7 +114,7 @@ def _ivf(faiss: Any, job: Job, unit: np.ndarray, on_gpus: bool) -> tuple[Searche
     index.add(unit)
     if on_gpus:
         index = faiss.index_cpu_to_all_gpus(index)
-        most = min(GPU_MOST, job.nodes, job.count + int(np.diff(job.image_ptr).max()))
+        most = min(GPU_MOST, problem.nodes, problem.count + int(np.diff(problem.image_ptr).max()))
 
         def on_gpu(queries: np.ndarray, own: tuple[int, int], effort: int) -> tuple[np.ndarray, np.ndarray]:
             # No selector there: enough neighbours that those of the own image can be left out.
@@ -124,14 +126,14 @@ def _ivf(faiss: Any, job: Job, unit: np.ndarray, on_gpus: bool) -> tuple[Searche
     def search(queries: np.ndarray, own: tuple[int, int], effort: int) -> tuple[np.ndarray, np.ndarray]:
         others = faiss.IDSelectorNot(faiss.IDSelectorRange(*own))
         found: tuple[np.ndarray, np.ndarray] = index.search(
-            queries, job.count, params=faiss.SearchParametersIVF(nprobe=effort, sel=others)
+            queries, problem.count, params=faiss.SearchParametersIVF(nprobe=effort, sel=others)
         )
         return found
 
     return search, len(centroids)
 
 
-def _hnsw(faiss: Any, job: Job, unit: np.ndarray) -> tuple[Searcher, int]:
+def _hnsw(faiss: Any, problem: SearchProblem, unit: np.ndarray) -> tuple[Searcher, int]:
     index = faiss.IndexHNSWFlat(unit.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_EFFORT
     index.add(unit)
@@ -139,33 +141,33 @@ def _hnsw(faiss: Any, job: Job, unit: np.ndarray) -> tuple[Searcher, int]:
     def search(queries: np.ndarray, own: tuple[int, int], effort: int) -> tuple[np.ndarray, np.ndarray]:
         others = faiss.IDSelectorNot(faiss.IDSelectorRange(*own))
         found: tuple[np.ndarray, np.ndarray] = index.search(
-            queries, job.count, params=faiss.SearchParametersHNSW(efSearch=max(effort, job.count), sel=others)
+            queries, problem.count, params=faiss.SearchParametersHNSW(efSearch=max(effort, problem.count), sel=others)
         )
         return found
 
-    return search, job.nodes
+    return search, problem.nodes
 
 
-def _reaches(job: Job, truth: Truth, search: Searcher, effort: int) -> bool:
+def _reaches(problem: SearchProblem, truth: Truth, search: Searcher, effort: int) -> bool:
     scan = truth.scan
     image = scan.image.numpy()
-    columns = np.full((len(image), job.count), -1, np.int32)
-    values = np.zeros((len(image), job.count), np.float32)
+    columns = np.full((len(image), problem.count), -1, np.int32)
+    values = np.zeros((len(image), problem.count), np.float32)
     for each in np.unique(image):
         which = np.flatnonzero(image == each)
-        own = int(job.image_ptr[each]), int(job.image_ptr[each + 1])
-        columns[which], values[which] = _tidy(job, *search(scan.unit.numpy()[which], own, effort))
-    return truth.lower_recall(truth.hits(columns, values)) >= job.recall
+        own = int(problem.image_ptr[each]), int(problem.image_ptr[each + 1])
+        columns[which], values[which] = _tidy(problem, *search(scan.unit.numpy()[which], own, effort))
+    return truth.lower_recall(truth.hits(columns, values)) >= problem.recall
 
 
-def _tidy(job: Job, values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _tidy(problem: SearchProblem, values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return columns and values (n, count) in our order, without what is free or too small."""
-    keep = (columns >= 0) & (values > 0) & (values >= np.float32(job.threshold))
-    order = np.lexsort((columns, -np.where(keep, values, -np.inf)), axis=1)[:, : job.count]
+    keep = (columns >= 0) & (values > 0) & (values >= np.float32(problem.threshold))
+    order = np.lexsort((columns, -np.where(keep, values, -np.inf)), axis=1)[:, : problem.count]
     kept = np.take_along_axis(keep, order, 1)
     columns = np.where(kept, np.take_along_axis(columns, order, 1), -1)
     values = np.where(kept, np.take_along_axis(values, order, 1), 0)
-    short = job.count - columns.shape[1]
+    short = problem.count - columns.shape[1]
     if short > 0:
         columns = np.pad(columns, ((0, 0), (0, short)), constant_values=-1)
         values = np.pad(values, ((0, 0), (0, short)))

@@ -14,8 +14,8 @@ from spectral_graph.errors import ConfigError
 from spectral_graph.graph.neighbours.cell_search import search_cells
 from spectral_graph.graph.neighbours.exact import MERGED, search_exact
 from spectral_graph.graph.neighbours.faiss_search import search_faiss
-from spectral_graph.graph.neighbours.job import make_job
 from spectral_graph.graph.neighbours.lists import NeighbourLists, publish
+from spectral_graph.graph.neighbours.problem import make_problem
 from spectral_graph.graph.neighbours.progress import Checkpoint
 from spectral_graph.graph.neighbours.rows import Rows, hold
 
@@ -84,7 +84,7 @@ def find_neighbours(
     start, work = time.perf_counter(), Path(work)
     work.mkdir(parents=True, exist_ok=True)
     held = hold(query, HELD_BYTES)
-    job = make_job(
+    problem = make_problem(
         held,
         None if key is None else hold(key, HELD_BYTES),
         image_ptr,
@@ -112,12 +112,14 @@ def find_neighbours(
     )
     found: dict[str, Any]
     if method == "cells":
-        lists, found = search_cells(job, checkpoint)
+        lists, found = search_cells(problem, checkpoint)
     elif method == "exact":
-        lists, found = search_exact(job, checkpoint)
+        lists, found = search_exact(problem, checkpoint)
     else:
-        lists, found = search_faiss(job, method)
-    short = sum(int((lists.columns[begin : begin + (1 << 20), -1] < 0).sum()) for begin in range(0, job.nodes, 1 << 20))
+        lists, found = search_faiss(problem, method)
+    short = sum(
+        int((lists.columns[begin : begin + (1 << 20), -1] < 0).sum()) for begin in range(0, problem.nodes, 1 << 20)
+    )
     facts = {"method": method, "recall_asked": recall, **found, "short_rows": short}
     facts["seconds"] = time.perf_counter() - start
     lists = publish(work, lists, facts)

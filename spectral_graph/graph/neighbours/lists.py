@@ -12,7 +12,7 @@ import numpy as np
 
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.neighbours.pages import checksum, drop_pages, new_array, open_array
-from spectral_graph.io.files import disk_full_in_words, read_json, write_json
+from spectral_graph.io.files import read_json, reporting_full_disk, write_json
 
 FACTS = "facts.json"
 LISTS = "lists.npy"
@@ -35,7 +35,7 @@ class NeighbourLists:
 
     def flush(self) -> None:
         """Force what was written to the disk."""
-        with disk_full_in_words(Path(str(self.columns.filename))):  # type: ignore[attr-defined]
+        with reporting_full_disk(Path(str(self.columns.filename))):  # type: ignore[attr-defined]
             self.columns.flush()  # type: ignore[attr-defined]
 
     def drop(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from spectral_graph.bank.rows import allocate
-from spectral_graph.io.files import disk_full_in_words, require_space
+from spectral_graph.io.files import reporting_full_disk, require_space
 
 CHECKED_BYTES = 1 << 24
 """Bytes that go into a checksum at a time."""
@@ -65,7 +65,7 @@ class Scratch:
 
     def flush(self) -> None:
         """Force the files to the disk."""
-        with disk_full_in_words(self.folder):
+        with reporting_full_disk(self.folder):
             for array in self._arrays.values():
                 if isinstance(array, np.memmap):
                     array.flush()
@@ -75,7 +75,7 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, 
     """Create a .npy file of zeros, memory-mapped for writing; what was there is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     require_space(path, int(np.prod(shape)) * np.dtype(dtype).itemsize, f"{path.name} of the neighbour search")
-    with disk_full_in_words(path):
+    with reporting_full_disk(path):
         array: np.memmap[Any, Any] = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         with path.open("r+b") as handle:
             handle.seek(array.offset)

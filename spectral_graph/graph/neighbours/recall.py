@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spectral_graph.graph.neighbours.job import Job
+from spectral_graph.graph.neighbours.problem import SearchProblem
 from spectral_graph.graph.neighbours.sample import sample_nodes
 from spectral_graph.graph.neighbours.scan import Scan
 
@@ -34,10 +34,10 @@ class Truth:
     count: int
 
     @classmethod
-    def start(cls, job: Job, basis: torch.Tensor | None = None) -> Truth:
+    def start(cls, problem: SearchProblem, basis: torch.Tensor | None = None) -> Truth:
         """Draw the queries; see `Scan.start`."""
-        nodes = sample_nodes(job, TRUTH_QUERIES, job.seed + 1)
-        return cls(Scan.start(job, nodes, job.count + 1, basis), job.count)
+        nodes = sample_nodes(problem, TRUTH_QUERIES, problem.seed + 1)
+        return cls(Scan.start(problem, nodes, problem.count + 1, basis), problem.count)
 
     @property
     def tuning(self) -> Truth:

@@ -5,29 +5,29 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from spectral_graph.graph.neighbours.job import Job, Side
+from spectral_graph.graph.neighbours.problem import SearchProblem, Side
 from spectral_graph.graph.neighbours.table import unit_rows_of
 
 LEAST_IMAGES = 256
 """Images that a sample is spread over, if there are as many: to read a few rows of a Zarr chunk costs all of it."""
 
 
-def sample_nodes(job: Job, wanted: int, seed: int) -> np.ndarray:
+def sample_nodes(problem: SearchProblem, wanted: int, seed: int) -> np.ndarray:
     """Return at most `wanted` nodes, ascending, drawn from at least LEAST_IMAGES images."""
     generator = np.random.default_rng(seed)
-    sizes = np.diff(job.image_ptr)
+    sizes = np.diff(problem.image_ptr)
     order = generator.permutation(len(sizes))
     total = np.cumsum(sizes[order])
     images = max(LEAST_IMAGES, int(np.searchsorted(total, 2 * wanted)) + 1)
     chosen = np.sort(order[:images])
-    pool = np.concatenate([np.arange(job.image_ptr[image], job.image_ptr[image + 1]) for image in chosen])
+    pool = np.concatenate([np.arange(problem.image_ptr[image], problem.image_ptr[image + 1]) for image in chosen])
     return np.sort(generator.choice(pool, min(wanted, len(pool)), replace=False))
 
 
-def unit_sample(job: Job, side: Side, nodes: np.ndarray) -> torch.Tensor:
+def unit_sample(problem: SearchProblem, side: Side, nodes: np.ndarray) -> torch.Tensor:
     """Return the unit rows of those of the nodes that have length."""
     raw = torch.from_numpy(side.rows.read(nodes))
-    unit, scales, _ = unit_rows_of(job, side, raw, nodes, torch.zeros(raw.shape[1], 0))
+    unit, scales, _ = unit_rows_of(problem, side, raw, nodes, torch.zeros(raw.shape[1], 0))
     return unit[scales > 0]
 
 

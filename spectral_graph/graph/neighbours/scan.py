@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from spectral_graph.graph.neighbours.job import Job
+from spectral_graph.graph.neighbours.problem import SearchProblem
 from spectral_graph.graph.neighbours.table import unit_rows_of
 from spectral_graph.ops import cell_topc
 
@@ -37,22 +37,22 @@ class Scan:
     images: torch.Tensor
 
     @classmethod
-    def start(cls, job: Job, nodes: np.ndarray, places: int, basis: torch.Tensor | None = None) -> Scan:
+    def start(cls, problem: SearchProblem, nodes: np.ndarray, places: int, basis: torch.Tensor | None = None) -> Scan:
         """Read the queries.
 
         Args:
-            job: the search.
+            problem: the search.
             nodes: (n,) the queries, ascending.
             places: keys kept for each.
             basis: (d, k) float32, the directions; None for none.
         """
-        raw = torch.from_numpy(job.query.rows.read(nodes))
+        raw = torch.from_numpy(problem.query.rows.read(nodes))
         directions = torch.zeros(raw.shape[1], 0) if basis is None else basis
-        unit, _, projected = unit_rows_of(job, job.query, raw, nodes, directions)
-        images = torch.from_numpy(job.images)
+        unit, _, projected = unit_rows_of(problem, problem.query, raw, nodes, directions)
+        images = torch.from_numpy(problem.images)
         free = torch.full((len(nodes), places), -1, dtype=torch.int32)
         image = images[torch.from_numpy(nodes)]
-        return cls(nodes, unit, projected, image, free, torch.full(free.shape, -torch.inf), job.threshold, images)
+        return cls(nodes, unit, projected, image, free, torch.full(free.shape, -torch.inf), problem.threshold, images)
 
     def see(self, begin: int, unit: torch.Tensor) -> None:
         """Look at the unit rows (n, d) of the keys from node `begin` on."""

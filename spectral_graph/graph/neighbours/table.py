@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.neighbours.cells import Cells
-from spectral_graph.graph.neighbours.job import Job, Side
 from spectral_graph.graph.neighbours.pages import Scratch
+from spectral_graph.graph.neighbours.problem import SearchProblem, Side
 from spectral_graph.ops import unit_project
 
 ARRAYS = ("rows", "projected", "node", "image", "inverse", "cell_ptr")
@@ -52,7 +52,7 @@ class Table:
 
 def write_table(
     scratch: Scratch,
-    job: Job,
+    problem: SearchProblem,
     side: Side,
     cells: Cells,
     see: Callable[[int, torch.Tensor], None] | None = None,
@@ -61,7 +61,7 @@ def write_table(
 
     Args:
         scratch: for the table.
-        job: the search.
+        problem: the search.
         side: its queries or keys.
         cells: the cells.
         see: is shown the first node and the unit rows (n, d) of every part of the first pass.
@@ -77,9 +77,9 @@ def write_table(
     cell = np.full(nodes, -1, np.int32)
     inverse = np.zeros(nodes, np.float32)
     projected = scratch.new("by_node", (nodes, width), np.float16)
-    for begin, end in job.groups():
+    for begin, end in problem.groups():
         raw = torch.from_numpy(side.rows.read(slice(begin, end)))
-        unit, scales, coordinates = unit_rows_of(job, side, raw, np.arange(begin, end), cells.basis)
+        unit, scales, coordinates = unit_rows_of(problem, side, raw, np.arange(begin, end), cells.basis)
         if see is not None:
             see(begin, unit)
         # Rows are placed by the coordinates that are kept: a query searches by the same bits.
@@ -100,9 +100,9 @@ def write_table(
     room = max(1, len(order))
     rows = scratch.new("rows", (room, depth), side.rows.dtype)
     moved = scratch.new("projected", (room, width), np.float16)
-    for name, values in (("node", order), ("image", job.images[order]), ("inverse", inverse[order])):
+    for name, values in (("node", order), ("image", problem.images[order]), ("inverse", inverse[order])):
         scratch.new(name, (room,), values.dtype)[: len(order)] = values
-    for begin, end in job.groups():
+    for begin, end in problem.groups():
         to = place_of[begin:end]
         kept = to >= 0
         if kept.all():
@@ -118,7 +118,7 @@ def write_table(
 
 
 def unit_rows_of(
-    job: Job, side: Side, raw: torch.Tensor, nodes: np.ndarray, basis: torch.Tensor
+    problem: SearchProblem, side: Side, raw: torch.Tensor, nodes: np.ndarray, basis: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return `unit_project` of the rows of some nodes.
 
@@ -126,5 +126,5 @@ def unit_rows_of(
         FeatureError: a row holds NaN or infinity.
     """
     unit, scales, projected = unit_project(raw, side.mean, basis)
-    side.require_finite(scales, nodes, job.image_ptr)
+    side.require_finite(scales, nodes, problem.image_ptr)
     return unit, scales, projected

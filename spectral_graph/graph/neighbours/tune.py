@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.neighbours.cells import Cells
-from spectral_graph.graph.neighbours.job import Job
+from spectral_graph.graph.neighbours.problem import SearchProblem
 from spectral_graph.graph.neighbours.recall import Truth
 from spectral_graph.graph.neighbours.table import Table
 from spectral_graph.ops import cell_topc, cosine_topc
@@ -42,21 +42,21 @@ class Effort:
         return asdict(self)
 
 
-def choose_effort(job: Job, truth: Truth, keys: Table, cells: Cells) -> Effort:
+def choose_effort(problem: SearchProblem, truth: Truth, keys: Table, cells: Cells) -> Effort:
     """Return the least effort whose recall on the sample exceeds the one asked for by two standard errors.
 
     Args:
-        job: the search.
+        problem: the search.
         truth: exact neighbours of the sample, whose coordinates are those in the directions of the cells.
         keys: the table of the keys.
         cells: the cells.
     """
     if not truth.known.any():
-        return Effort(1, 1, job.count)
-    known_cells = keys.cell_of(job.nodes)[np.maximum(truth.columns, 0)]
+        return Effort(1, 1, problem.count)
+    known_cells = keys.cell_of(problem.nodes)[np.maximum(truth.columns, 0)]
     projected = truth.scan.projected.half()
     own = cells.place(projected)
-    enough = 1 - CELL_LOSS * (1 - job.recall)
+    enough = 1 - CELL_LOSS * (1 - problem.recall)
     groups, most = min(8, len(cells.groups)), min(FINE_STEPS, len(cells))
     while True:
         probes = cells.probes(projected, own, most, groups)
@@ -64,17 +64,17 @@ def choose_effort(job: Job, truth: Truth, keys: Table, cells: Cells) -> Effort:
         for probed in _steps(most):
             hits, found = (rank < probed).sum(1), None
             if truth.tied.any() and truth.lower_recall(hits) < enough:
-                found = _found(job, truth, keys, projected, probes[:, :probed])
+                found = _found(problem, truth, keys, projected, probes[:, :probed])
                 hits = np.maximum(hits, found[:, -1])
             if truth.lower_recall(hits) < enough and probed < most:
                 continue
             if found is None:
-                found = _found(job, truth, keys, projected, probes[:, :probed])
-            for candidates in range(job.count, found.shape[1] + 1):
-                if truth.lower_recall(found[:, candidates - 1]) >= job.recall:
+                found = _found(problem, truth, keys, projected, probes[:, :probed])
+            for candidates in range(problem.count, found.shape[1] + 1):
+                if truth.lower_recall(found[:, candidates - 1]) >= problem.recall:
                     return Effort(groups, probed, candidates)
         if groups == len(cells.groups) and most == len(cells):
-            return Effort(groups, most, _most_candidates(job.count))
+            return Effort(groups, most, _most_candidates(problem.count))
         groups, most = min(len(cells.groups), groups * 2), min(len(cells), most * 2)
 
 
@@ -97,12 +97,14 @@ def _rank(wanted: np.ndarray, lists: np.ndarray) -> np.ndarray:
     return np.where(same.any(2), same.argmax(2), lists.shape[1])
 
 
-def _found(job: Job, truth: Truth, keys: Table, projected: torch.Tensor, probes: torch.Tensor) -> np.ndarray:
+def _found(
+    problem: SearchProblem, truth: Truth, keys: Table, projected: torch.Tensor, probes: torch.Tensor
+) -> np.ndarray:
     """Return (queries, candidates): how many neighbours are found if 1, 2, ... candidates are compared.
 
     A neighbour is known by its number, where others have the same cosine by that.
     """
-    scan, most = truth.scan, _most_candidates(job.count)
+    scan, most = truth.scan, _most_candidates(problem.count)
     found, _ = cell_topc(
         projected.float(), scan.image, keys.projected, keys.image, keys.cell_ptr, probes.contiguous(), most
     )
@@ -113,7 +115,7 @@ def _found(job: Job, truth: Truth, keys: Table, projected: torch.Tensor, probes:
         part = tied[begin : begin + TIED_QUERIES]
         unit = scan.unit[part].repeat_interleave(most, 0)
         _, values = cosine_topc(
-            unit, keys.rows, job.key.mean, keys.inverse, keys.node, found[part].reshape(-1, 1), 1, job.threshold
+            unit, keys.rows, problem.key.mean, keys.inverse, keys.node, found[part].reshape(-1, 1), 1, problem.threshold
         )
         cosines = values.reshape(len(part), most).numpy()
         good[part] = (cosines > 0) & (cosines >= truth.least[part][:, None])

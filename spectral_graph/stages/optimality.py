@@ -10,19 +10,19 @@ import numpy as np
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.solve.chebyshev import chebyshev
-from spectral_graph.solve.yardstick import Exact, measure
+from spectral_graph.solve.optimality import Exact, measure
 from spectral_graph.stages.context import Context
 from spectral_graph.stages.solver_device import solver_device
 
 LARGEST_EXACT = 1 << 20
-"""Numbers in X (nodes times channels) up to which `--yardstick auto` solves Eqn. 3 exactly for comparison."""
+"""Numbers in X (nodes times channels) up to which `--optimality auto` solves Eqn. 3 exactly for comparison."""
 
 
 def wants_exact(context: Context, table: ImageTable) -> bool:
     """Tell whether the exact solution is to be computed for comparison."""
     config = context.config
     small = config.channels <= table.nodes and table.nodes * config.channels <= LARGEST_EXACT
-    return config.yardstick == "angles" or (config.yardstick == "auto" and small)
+    return config.optimality == "angles" or (config.optimality == "auto" and small)
 
 
 def judge(
@@ -43,8 +43,8 @@ def judge(
         return measure(operator, x, work).as_notes() | {"optimum": float(np.mean(eigenvalues))}
     if not wants_exact(context, table):
         return measure(operator, x, work).as_notes()
-    context.reporter.note("yardstick: solving Eqn. 3 exactly for comparison")
-    with solver_device(context, operator, "yardstick") as device:
+    context.reporter.note("optimality: solving Eqn. 3 exactly for comparison")
+    with solver_device(context, operator, "optimality") as device:
         found, rounds = chebyshev(
             operator,
             work / "exact",
@@ -60,7 +60,7 @@ def judge(
     residual = float(rounds[-1].residuals[: config.channels].max())
     if residual > config.tol:
         context.reporter.note(
-            f"yardstick: the solution to compare with has a residual of {residual:.1e} after {len(rounds)} rounds, "
+            f"optimality: the solution to compare with has a residual of {residual:.1e} after {len(rounds)} rounds, "
             f"above `tol={config.tol:.0e}`; raise `max_rounds` or `degree`"
         )
     exact = Exact(found.x[:, : config.channels], rounds[-1].ritz[: config.channels])

@@ -33,7 +33,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Waves:
+class Wavefront:
     """An order of visits.
 
     Attributes:
@@ -51,7 +51,7 @@ class Waves:
     free: list[int]
 
 
-def plan_waves(extents: Sequence[Extent | None], products: int, row_bytes: int, memory: int) -> Waves:
+def plan_wavefront(extents: Sequence[Extent | None], products: int, row_bytes: int, memory: int) -> Wavefront:
     """Return the order in which as many products as possible go together.
 
     In it each product visits the blocks in their order, and a block once the product before has visited all blocks
@@ -65,7 +65,7 @@ def plan_waves(extents: Sequence[Extent | None], products: int, row_bytes: int, 
     """
     known = [extent for extent in extents if extent is not None]
     nowhere = [0] * len(extents)
-    plain = Waves(1, False, [(0, block) for block in range(len(extents))], nowhere, nowhere)
+    plain = Wavefront(1, False, [(0, block) for block in range(len(extents))], nowhere, nowhere)
     starts = np.array([extent.rows[0] for extent in known])
     ends = np.array([extent.rows[1] for extent in known])
     if len(known) < len(extents) or (starts[1:] != ends[:-1]).any():
@@ -88,7 +88,7 @@ def plan_waves(extents: Sequence[Extent | None], products: int, row_bytes: int, 
     needs = np.maximum.accumulate([max(rows) for rows in used])
     later = np.minimum.accumulate([min(rows) for rows in used[::-1]])[::-1]
     free = np.append(later[1:], ends[-1])
-    return Waves(depth, True, _visits(wait, depth), needs.tolist(), free.tolist())
+    return Wavefront(depth, True, _visits(wait, depth), needs.tolist(), free.tolist())
 
 
 def _neighbours(extents: Sequence[Extent], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

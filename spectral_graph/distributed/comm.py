@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 
-class World:
+class Comm:
     """A single process: every sum is its own, and nothing is sent.
 
     Attributes:
@@ -22,7 +22,7 @@ class World:
     sent = 0
 
     @property
-    def leads(self) -> bool:
+    def is_rank0(self) -> bool:
         """Tell whether this is the process that speaks, and writes what there is only one of."""
         return self.rank == 0
 
@@ -45,7 +45,7 @@ class World:
         """
         return array
 
-    def from_leader(self, array: np.ndarray) -> np.ndarray:
+    def broadcast(self, array: np.ndarray) -> np.ndarray:
         """Return the array of rank 0; that of the others gives shape and dtype."""
         return array
 
@@ -69,5 +69,5 @@ class World:
         return path
 
 
-ALONE = World()
+ONE_PROCESS = Comm()
 """The process without others."""

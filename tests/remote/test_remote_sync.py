@@ -11,9 +11,9 @@ from far import FILES, compute, files_of, objects, put, states, take_away
 from spectral_graph.config import STAGES
 from spectral_graph.errors import FormatError, StaleRunError
 from spectral_graph.progress import Reporter
-from spectral_graph.remote.mirror import Mirror
 from spectral_graph.remote.published import Published
 from spectral_graph.remote.store import ObjectStore
+from spectral_graph.remote.sync import RunSync
 
 QUIET = Reporter(quiet=True)
 ALL = {path for paths in FILES.values() for path in paths}
@@ -31,11 +31,11 @@ def far(tmp_path):
 
 
 def push(url, work):
-    Mirror(url, work, QUIET).push()
+    RunSync(url, work, QUIET).push()
 
 
 def pull(url, work, until="report", force=None):
-    Mirror(url, work, QUIET).pull(until, force)
+    RunSync(url, work, QUIET).pull(until, force)
 
 
 def readable(url, without=()):

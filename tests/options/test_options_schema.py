@@ -4,7 +4,7 @@ import pytest
 
 from spectral_graph.config import RunConfig, make_config
 from spectral_graph.errors import ConfigError
-from spectral_graph.options.allowed import as_typed
+from spectral_graph.options.schema import as_typed
 from spectral_graph.per_image.options import make_image_config
 
 

@@ -26,7 +26,7 @@ WORK = ".work"
 
 
 @dataclass
-class GraphJob:
+class GraphBuilder:
     """The graph of one affinity of a run.
 
     Attributes:
@@ -90,8 +90,8 @@ class GraphJob:
 
         Of several processes the first one makes it, and must have done so before the others ask for it.
         """
-        path, world = self.context.run.folder(self.kind) / "graph.zarr", self.context.world
-        if not world.leads:
+        path, comm = self.context.run.folder(self.kind) / "graph.zarr", self.context.comm
+        if not comm.is_rank0:
             return GraphStore.open(path)
         names = ["scope", "c_intra", "c_inter", "threshold", "sharpen", "hubs", "hub_cap", "seed"]
         names += ["batch"] if self.config.scope == "batch" else ["neighbours", "recall", "block"]
@@ -107,7 +107,7 @@ class GraphJob:
             **{name: getattr(self.config, name) for name in names},
         }
         store = GraphStore.create(path, attributes)
-        if world.size > 1:
+        if comm.size > 1:
             for layer in self.table.layers:
                 store.make_folder(f"blocks/{layer}")
         return store

@@ -43,7 +43,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Job:
+class SearchProblem:
     """A search.
 
     Attributes:
@@ -89,7 +89,7 @@ class Job:
             yield begin, self.nodes
 
 
-def make_job(
+def make_problem(
     query: Rows,
     key: Rows | None,
     image_ptr: np.ndarray,
@@ -100,7 +100,7 @@ def make_job(
     folder: Path,
     seed: int,
     report: Callable[[int, int], None] | None,
-) -> Job:
+) -> SearchProblem:
     """Check the arguments of a search.
 
     Raises:
@@ -134,4 +134,6 @@ def make_job(
         sides.append(Side(name, rows, torch.from_numpy(centre)))
     if key is None:
         sides[1] = sides[0]
-    return Job(sides[0], sides[1], starts, count, recall, threshold, folder, seed, report or (lambda done, total: None))
+    return SearchProblem(
+        sides[0], sides[1], starts, count, recall, threshold, folder, seed, report or (lambda done, total: None)
+    )

@@ -6,7 +6,7 @@ from scipy.sparse import random as sparse_random
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.merge import merge_layers
 from spectral_graph.graph.operator import merged_operator
-from spectral_graph.solve.yardstick import Exact, measure
+from spectral_graph.solve.optimality import Exact, measure
 
 N, C = 60, 4
 

@@ -8,7 +8,7 @@ Object stores have no rename, so the order of writes is what makes a reader safe
 3. files.json, which lists them with sizes and checksums, is written, and run.json last.
 
 So a reader sees a stage as complete only when all its files are there, and a writer that dies at any instant leaves the
-state before or, after ``--force``, what of it still holds. The next call goes on from what was moved (journal.py).
+state before or, after ``--force``, what of it still holds. The next call goes on from what was moved (sync_state.py).
 
 There is no lock on an object store. Before a writer publishes it looks whether the URL still holds the state that it
 knows, and gives up otherwise; two that write within the same moments can still disturb each other.
@@ -27,7 +27,6 @@ from spectral_graph.io.file_lock import lock_file
 from spectral_graph.io.files import remove, write_json
 from spectral_graph.progress import Reporter
 from spectral_graph.remote.index import NAME, Entry, published_parts
-from spectral_graph.remote.journal import Journal
 from spectral_graph.remote.parts import (
     INPUTS,
     MANIFEST,
@@ -40,11 +39,12 @@ from spectral_graph.remote.parts import (
 )
 from spectral_graph.remote.published import Published, fetch, identity, publish, with_stages
 from spectral_graph.remote.store import ASIDE, PROBE, ObjectStore
+from spectral_graph.remote.sync_state import SyncState
 from spectral_graph.remote.transfer import transfer
 from spectral_graph.runs.directory import OUTPUTS, RunDirectory, read_manifest
 
 
-class Mirror:
+class RunSync:
     """Brings a local folder and a URL to the same state.
 
     Args:
@@ -72,19 +72,19 @@ class Mirror:
         """
         with self._alone():
             self.store.require_writable()
-            there, here, journal = Published.read(self.store), self._manifest(), Journal(self.work, self.url)
+            there, here, state = Published.read(self.store), self._manifest(), SyncState(self.work, self.url)
             if there.manifest is None:
                 self._refuse_strangers()
-            elif self._is_behind(here, there, journal):
+            elif self._is_behind(here, there, state):
                 with RunDirectory(self.work):
                     self._require_plain()
-                    self._clear(here, there, journal)
-                    self._fetch(there.manifest, there, journal, until, force)
+                    self._clear(here, there, state)
+                    self._fetch(there.manifest, there, state, until, force)
                     write_json(self.work / MANIFEST, there.manifest)
-                    journal.agree(identity(there.manifest))
+                    state.agree(identity(there.manifest))
             elif here is not None:
                 self._require_plain()
-                self._fetch(here, there, journal, until, force)
+                self._fetch(here, there, state, until, force)
 
     def push(self) -> None:
         """Publish the stages that are complete here; what the URL has already is not sent again.
@@ -100,13 +100,13 @@ class Mirror:
                 self._push(here)
 
     def _push(self, here: dict[str, Any]) -> None:
-        there, journal = Published.read(self.store), Journal(self.work, self.url)
-        if self._is_behind(here, there, journal):
+        there, state = Published.read(self.store), SyncState(self.work, self.url)
+        if self._is_behind(here, there, state):
             raise StaleRunError(
                 f"{self.url} was changed by another process; run the same command again to go on from it"
             )
         complete, same = complete_stages(here), _same_stages(here, there)
-        found = {path: journal.entry(path) for path in local_files(self.work, complete)}
+        found = {path: state.entry(path) for path in local_files(self.work, complete)}
         for path in found:
             published_parts(path, self.work)
         # Files of stages that did not change may be there only: what no stage needed was not fetched.
@@ -116,25 +116,25 @@ class Mirror:
         todo = {
             path: entry
             for path, entry in found.items()
-            if lying.get(path) != entry.size or not (there.files.get(path) == entry or journal.was_moved(path, entry))
+            if lying.get(path) != entry.size or not (there.files.get(path) == entry or state.was_moved(path, entry))
         }
         for path in found.keys() - todo.keys():
-            if not journal.was_moved(path, found[path]):
-                journal.moved(path, found[path])
+            if not state.was_moved(path, found[path]):
+                state.moved(path, found[path])
         stale = {path for path in lying.keys() - wanted.keys() if stage_of_file(path) is not None}
         if not todo and not stale and there.files == wanted and identity(here) == identity(there.manifest):
-            journal.agree(identity(here))
+            state.agree(identity(here))
             return
 
         def send(path: str, moved: Any) -> None:
             self.store.upload(self.work / path, path, moved)
-            journal.moved(path, found[path])
+            state.moved(path, found[path])
 
         self.store.delete(sorted(stale))
         transfer(self.reporter, "upload", {path: entry.size for path, entry in todo.items()}, send)
         self._require_whole(todo)
         publish(self.store, there, with_stages(here, set(complete)), wanted)
-        journal.agree(identity(here))
+        state.agree(identity(here))
 
     def _require_whole(self, sent: dict[str, Entry]) -> None:
         """Ask for the sizes of the files that were just sent: a reader must not be told of what a store lost."""
@@ -161,14 +161,14 @@ class Mirror:
         done = publish(self.store, there, with_stages(here, kept), there.files)
         return Published(done.manifest, done.checksum, left)
 
-    def _is_behind(self, here: dict[str, Any] | None, there: Published, journal: Journal) -> bool:
+    def _is_behind(self, here: dict[str, Any] | None, there: Published, state: SyncState) -> bool:
         """Tell whether the URL's state is to be taken over; False where this folder's is to be kept."""
         if there.manifest is None or here is None:
             return there.manifest is not None
         mine, theirs = identity(here), identity(there.manifest)
-        if theirs in (mine, journal.state):
+        if theirs in (mine, state.state):
             return False
-        if mine == journal.state:
+        if mine == state.state:
             return True
         ours, others = complete_stages(here), complete_stages(there.manifest)
         if here["fingerprint"] == there.manifest["fingerprint"]:
@@ -181,23 +181,23 @@ class Mirror:
             f"remove {self.work} to go on from the one at the URL, or name another URL with `out` to keep both"
         )
 
-    def _clear(self, here: dict[str, Any] | None, there: Published, journal: Journal) -> None:
+    def _clear(self, here: dict[str, Any] | None, there: Published, state: SyncState) -> None:
         """Remove what the folder holds of stages that are others at the URL, but files that are the same."""
         same = _same_stages(here, there)
         first = next((i for i, name in enumerate(STAGES) if name not in same), len(STAGES))
         if here is not None:
             for part in paths_of(pattern for stage in STAGES[first:] for pattern in OUTPUTS[stage]):
                 remove(self.work / part)
-            journal.forget()
+            state.forget()
             return
         # An interrupted fetch leaves files, but no run.json.
         for path in list(local_files(self.work, STAGES)):
             entry = there.files.get(path)
-            if entry is None or not journal.was_moved(path, entry):
+            if entry is None or not state.was_moved(path, entry):
                 remove(self.work / path)
 
     def _fetch(
-        self, manifest: dict[str, Any], there: Published, journal: Journal, until: str, force: str | None
+        self, manifest: dict[str, Any], there: Published, state: SyncState, until: str, force: str | None
     ) -> None:
         """Fetch what the stages to be computed read, of complete stages, unless it is here."""
         todo = stages_to_run(manifest, until, force)
@@ -208,12 +208,12 @@ class Mirror:
             for path, entry in there.files.items()
             if stage_of_file(path) in kept
             and any(within(path, part) for part in parts)
-            and not ((self.work / path).is_file() and journal.entry(path) == entry)
+            and not ((self.work / path).is_file() and state.entry(path) == entry)
         }
 
         def get(path: str, moved: Any) -> None:
             fetch(self.store, path, there.files[path], self.work, moved)
-            journal.moved(path, there.files[path])
+            state.moved(path, there.files[path])
 
         transfer(self.reporter, "download", missing, get)
 

@@ -37,7 +37,7 @@ _Line = tuple[str, int, int, str]
 _LINE: TypeAdapter[_Line] = TypeAdapter(Annotated[_Line, BeforeValidator(as_tuple)])
 
 
-class Journal:
+class SyncState:
     """The two files above.
 
     Args:
@@ -90,7 +90,7 @@ class Journal:
                 file.write("\n" + json.dumps([path, *known]))
 
     def was_moved(self, path: str, entry: Entry) -> bool:
-        """Tell whether this very content is at the URL as well as here, as far as the journal knows."""
+        """Tell whether this very content is at the URL as well as here, as far as the state knows."""
         known = self._known.get(path)
         here = known is not None and known[2] == entry.sha256 and (self.run / path).is_file()
         return here and self.entry(path) == entry

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shared_work import everything, in_processes, one_fails, result_of
 
-from spectral_graph.distributed.join import join_world, process_number
-from spectral_graph.distributed.world import ALONE, World
+from spectral_graph.distributed.comm import ONE_PROCESS, Comm
+from spectral_graph.distributed.join import join_comm, process_number
 from spectral_graph.errors import ConfigError, FormatError, LostProcessError
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
@@ -47,23 +47,27 @@ def test_an_error_in_one_process_names_it_and_ends_the_others():
 
 @given(count=st.integers(0, 300), size=st.integers(1, 20))
 def test_ranges_are_contiguous_complete_and_equal(count, size):
-    world = World()
-    world.size = size
-    parts = [world.owned(count, rank) for rank in range(size)]
+    comm = Comm()
+    comm.size = size
+    parts = [comm.owned(count, rank) for rank in range(size)]
     assert [i for part in parts for i in part] == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_one_process_is_alone_and_sends_nothing():
     for environment in ({}, {"WORLD_SIZE": "1", "RANK": "0"}):
-        with join_world(environment) as world:
-            assert world is ALONE
+        with join_comm(environment) as comm:
+            assert comm is ONE_PROCESS
     array = np.arange(3.0)
-    assert ALONE.sum(array) is array and ALONE.gather(array)[0] is array and ALONE.from_leader(array) is array
-    assert ALONE.agree(True) and not ALONE.agree(False) and ALONE.leads
-    ALONE.exchange([array], [array])
-    ALONE.barrier()
-    assert ALONE.sent == 0 and ALONE.folder(Path("x")) == Path("x") and ALONE.mine(5) == range(5)
+    assert (
+        ONE_PROCESS.sum(array) is array
+        and ONE_PROCESS.gather(array)[0] is array
+        and ONE_PROCESS.broadcast(array) is array
+    )
+    assert ONE_PROCESS.agree(True) and not ONE_PROCESS.agree(False) and ONE_PROCESS.is_rank0
+    ONE_PROCESS.exchange([array], [array])
+    ONE_PROCESS.barrier()
+    assert ONE_PROCESS.sent == 0 and ONE_PROCESS.folder(Path("x")) == Path("x") and ONE_PROCESS.mine(5) == range(5)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_one_process_is_alone_and_sends_nothing():
     ],
 )
 def test_a_wrong_environment_is_named(change, message):
-    with pytest.raises(ConfigError, match=message), join_world({**TORCHRUN, **change}):
+    with pytest.raises(ConfigError, match=message), join_comm({**TORCHRUN, **change}):
         pass
 
 

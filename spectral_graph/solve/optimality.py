@@ -1,4 +1,4 @@
-"""One yardstick for all solvers: the value of Eqn. 3 at a solution, and its angles to the exact solution.
+"""Optimality of a solution: the value of Eqn. 3 that it reaches, and its angles to the exact solution.
 
 Eqn. 3 asks for orthonormal columns X that maximise the mean over graphs of X^T D^-1 A X. As a number this is the trace,
 here divided by the number of channels: the same for every basis of span(X). D^-1 A may be replaced by its symmetric
@@ -72,15 +72,15 @@ def measure(operator: BlockOperator, x: np.ndarray, work: Path, exact: Exact | N
         GraphError: x does not hold the rows of this process.
     """
     require_columns("the solution X", x, len(operator.rows))
-    channels, world = x.shape[1], operator.world
-    whiten = whitening(world.sum(gram_matrix(x)))
-    with scratch(world.folder(work), (x.shape[0], channels), 1) as (product,):
+    channels, comm = x.shape[1], operator.comm
+    whiten = whitening(comm.sum(gram_matrix(x)))
+    with scratch(comm.folder(work), (x.shape[0], channels), 1) as (product,):
         operator.apply(x, product)
-        value = float(np.trace(whiten.T @ world.sum(gram_matrix(x, product)) @ whiten)) / channels
+        value = float(np.trace(whiten.T @ comm.sum(gram_matrix(x, product)) @ whiten)) / channels
     if exact is None:
         return Measured(value)
-    other = whitening(world.sum(gram_matrix(exact.vectors)))
-    cosines = np.linalg.svd(whiten.T @ world.sum(gram_matrix(x, exact.vectors)) @ other, compute_uv=False)
+    other = whitening(comm.sum(gram_matrix(exact.vectors)))
+    cosines = np.linalg.svd(whiten.T @ comm.sum(gram_matrix(x, exact.vectors)) @ other, compute_uv=False)
     cosines = np.r_[np.clip(cosines, 0, 1), np.zeros(channels - len(cosines))]
     angles = tuple(np.degrees(np.arccos(np.sort(cosines)[::-1])).tolist())
     return Measured(value, float(np.mean(exact.eigenvalues)), float(np.mean(np.square(cosines))), angles)

@@ -10,7 +10,7 @@ import spectral_graph.graph.operator as operator_module
 import spectral_graph.io.paging as paging
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.operator import BlockOperator
-from spectral_graph.graph.waves import Extent, plan_waves
+from spectral_graph.graph.wavefront import Extent, plan_wavefront
 from spectral_graph.solve.recurrence import apply_filter, step
 
 ROWS = 10
@@ -41,13 +41,13 @@ def ranges(draw):
 
 @given(ranges(), st.integers(1, 9), st.integers(0, 6000))
 def test_every_product_reads_what_the_one_before_wrote(reads, products, memory):
-    waves = plan_waves(extents_of(reads), products, 8, memory)
+    wavefront = plan_wavefront(extents_of(reads), products, 8, memory)
     count = len(reads)
-    assert 1 <= waves.depth <= products
-    assert sorted(waves.visits) == [(p, b) for p in range(waves.depth) for b in range(count)]
+    assert 1 <= wavefront.depth <= products
+    assert sorted(wavefront.visits) == [(p, b) for p in range(wavefront.depth) for b in range(count)]
     # Which product's result each block of both arrays holds; before the first, array 0 holds that of product -1.
     holds = [np.full(count, -1), np.full(count, -2)]
-    for product, block in waves.visits:
+    for product, block in wavefront.visits:
         first, past = reads[block]
         source, target = holds[product % 2], holds[1 - product % 2]
         assert (source[first:past] == product - 1).all() and source[block] == product - 1
@@ -57,21 +57,21 @@ def test_every_product_reads_what_the_one_before_wrote(reads, products, memory):
 
 def test_products_go_together_as_far_as_memory_allows():
     band = extents_of([(max(0, i - 1), min(50, i + 2)) for i in range(50)])
-    depths = [plan_waves(band, 12, 8, memory).depth for memory in (0, 1000, 2000, 4000, 10**6)]
+    depths = [plan_wavefront(band, 12, 8, memory).depth for memory in (0, 1000, 2000, 4000, 10**6)]
     assert depths[0] == 1 and depths[-1] == 12 and depths == sorted(depths) and len(set(depths)) > 3
-    everywhere = plan_waves(extents_of([(0, 50)] * 50), 12, 8, 3000)
+    everywhere = plan_wavefront(extents_of([(0, 50)] * 50), 12, 8, 3000)
     assert everywhere.depth == 1 and not everywhere.local
-    alone = plan_waves(band, 1, 8, 3000)
+    alone = plan_wavefront(band, 1, 8, 3000)
     assert alone.depth == 1 and alone.local
-    assert plan_waves([None, *band[1:]], 12, 8, 10**6).depth == 1
-    assert plan_waves(band[::-1], 12, 8, 10**6).depth == 1
+    assert plan_wavefront([None, *band[1:]], 12, 8, 10**6).depth == 1
+    assert plan_wavefront(band[::-1], 12, 8, 10**6).depth == 1
 
 
 def test_sweeps_are_of_about_equal_depth():
     band = extents_of([(max(0, i - 1), min(50, i + 2)) for i in range(50)])
-    most = max(p for p in range(1, 30) if plan_waves(band, p, 8, 3000).depth == p)
+    most = max(p for p in range(1, 30) if plan_wavefront(band, p, 8, 3000).depth == p)
     assert most > 2
-    assert plan_waves(band, most + 1, 8, 3000).depth == -(-(most + 1) // 2)
+    assert plan_wavefront(band, most + 1, 8, 3000).depth == -(-(most + 1) // 2)
 
 
 def banded(path, nodes=600, block=40, reach=60, links=0):
