@@ -20,6 +20,7 @@ import numpy as np
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.merge import merge_layers
 from spectral_graph.graph.operator import merged_operator
+from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.solve.adam import AdamSettings, adam, open_state, solution
 from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.optimality import Exact, measure
@@ -87,7 +88,8 @@ def main(arguments: list[str] | None = None) -> dict:
                 if steps:
                     adam(store, layers, ids, state, now, lambda *_: None)
                 spent += time.perf_counter() - begin
-                measured = measure(operator, solution(state, now, 0, state.n_images), work / "measure", exact)
+                x = solution(state, now, 0, state.n_images)
+                measured = measure(x, random_walk_form(store, layers, operator, x), exact=exact)
                 entry = {"step": steps, "seconds": spent, "value": measured.value, "overlap": measured.overlap}
                 entry |= {"largest_angle": measured.angles[-1]}
                 entry |= {"loss": state.notes["history"][-1]["loss"]} if steps else {}

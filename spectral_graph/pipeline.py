@@ -33,7 +33,7 @@ def _stage(name: str) -> Callable[[Context], None]:
     elif name == "solve":
         from spectral_graph.stages.solve import solve as function
     elif name == "orthogonalise":
-        from spectral_graph.stages.solve import orthogonalise_banks as function
+        from spectral_graph.stages.orthogonalise import orthogonalise_banks as function
     elif name == "segment":
         from spectral_graph.stages.segment import segment as function
     elif name == "evaluate":

@@ -14,10 +14,10 @@ from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.local_operator import LocalOperator, local_operator
 from spectral_graph.graph.merge import write_merged
 from spectral_graph.graph.operator import affinity_operator, merged_operator
+from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.grid_map import grid_map
 from spectral_graph.solve.chebyshev import rayleigh_quotients
 from spectral_graph.solve.device_operator import DeviceOperator
-from spectral_graph.solve.optimality import measure
 from spectral_graph.solve.recurrence import step
 
 NODES = 16
@@ -159,7 +159,7 @@ def test_what_is_built_on_products_checks_its_columns(products, tmp_path):
     operator, dense = products[0]["merged"], products[1]
     for bad in (np.ones((4, NODES), np.float32), np.ones((NODES, 2)), np.ones(NODES, np.float32)):
         with pytest.raises(GraphError):
-            measure(operator, bad, tmp_path)
+            random_walk_form(operator._store, ["a"], operator, bad)
         with pytest.raises(GraphError):
             rayleigh_quotients(operator, bad, tmp_path)
     good = np.ones((NODES, 2), np.float32)

@@ -13,6 +13,7 @@ a revision copies only the images that differ, and the disk holds two generation
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -23,7 +24,7 @@ from spectral_graph.bank.generation import CURRENT, PREVIOUS, Generation
 from spectral_graph.bank.rows import RowFile, storage_dtype
 from spectral_graph.bank.succession import complete, left_behind, next_of, records_after, remove_others, start_next
 from spectral_graph.errors import FormatError
-from spectral_graph.io.files import sync_folder, write_atomically
+from spectral_graph.io.files import link_or_copy, sync_folder, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -249,6 +250,22 @@ class Bank(Described):
         self._close()
         self._is, self._draft, self._trusted = self._next, {}, True
         remove_others(self.path, self.names, {self.generation - 1, self.generation})
+
+    def share(self, path: str | Path, **notes: Any) -> None:
+        """Publish the current generation as a second bank with other notes; both have the files of the arrays.
+
+        They are hard links; where the file system has none, they are copied.
+
+        Args:
+            path: folder of the second bank.
+            notes: beside it.
+        """
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        for name in self.names:
+            link_or_copy(self._is.file(self.path, name), self._is.file(path, name))
+        replace(self._is, notes=notes).save(path)
+        sync_folder(path)
 
     def _start(self, resume: bool) -> set[str]:
         self._close()

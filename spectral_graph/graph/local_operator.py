@@ -134,7 +134,8 @@ class LocalOperator(BlockOperator):
             columns=block.column_ids[columns],
         )
 
-    def _ready(self, block: Block) -> ReadyBlock:
+    def ready(self, block: Block) -> ReadyBlock:
+        """Return the rows of a block that this process holds, its columns counted as in the rows of `gathered`."""
         part = self._cut(block)
         columns = np.searchsorted(self._ids, part.column_ids)
         return ReadyBlock.of(replace(part, rows=part.rows - self.rows.start, columns=columns))

@@ -215,7 +215,7 @@ class BlockOperator:
     def _read(self, index: int) -> ReadyBlock:
         # Of a large graph the next block is always the one that the system has had for longest, and would give up.
         name = self._names[index]
-        return self._ready(self._store.read(name, cached=False) if self._large else self._store.read(name))
+        return self.ready(self._store.read(name, cached=False) if self._large else self._store.read(name))
 
     def _keep(self, index: int, ready: ReadyBlock, keep: bool) -> ReadyBlock:
         if index not in self._extents:
@@ -240,7 +240,8 @@ class BlockOperator:
         require_columns("operator @ X: X", x, len(self.rows))
         return x
 
-    def _ready(self, block: Block) -> ReadyBlock:
+    def ready(self, block: Block) -> ReadyBlock:
+        """Return the rows of a block that this process holds, its columns counted as in the rows of `gathered`."""
         return ReadyBlock.of(block)
 
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
@@ -269,14 +270,14 @@ class BlockOperator:
                 for _, visits in self.sweep(1, row_bytes):
                     for visit in visits:
                         pager.reach(visit.needs)
-                        target[visit.block.rows] = _product(visit.block, source)
+                        target[visit.block.rows] = block_product(visit.block, source)
                         pager.finished(visit.free)
             return
         if self.rounds > 1:
             out[:] = 0
         x = self.gathered(x)
         for ready in self.blocks():
-            product = _product(ready, x)
+            product = block_product(ready, x)
             if self.rounds > 1:
                 out[ready.rows] += product / np.float32(self.rounds)
             else:
@@ -306,7 +307,7 @@ def _span(ids: np.ndarray) -> np.ndarray | slice:
     return ids
 
 
-def _product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
+def block_product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
     """Return what a block adds to its rows of the product with x (N, C)."""
     product: np.ndarray = csr_spmm(*block.matrix, as_readonly_tensor(x[block.columns]), check=False).numpy()
     return product

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link to the file `source`; a copy, forced to the disk, where there are no hard links."""
+    remove(target)
+    with suppress(OSError):
+        target.hardlink_to(source)
+        return
+    with reporting_full_disk(target):
+        shutil.copyfile(source, target)
+        with target.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -49,6 +49,7 @@ class ChebyshevNotes(TypedDict):
     residuals: _Values
     converged: bool
     device: NotRequired[str]
+    off_diagonal: NotRequired[float]
     history: list[Round]
     optimality: NotRequired[Optimality]
 

@@ -10,17 +10,13 @@ https://doi.org/10.1073/pnas.35.11.652).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
 
-from spectral_graph.graph.operand import require_columns
-from spectral_graph.graph.operator import BlockOperator
-from spectral_graph.solve.streaming import gram_matrix, scratch
-
-RANK_TOLERANCE = 1e-11
+from spectral_graph.distributed.comm import ONE_PROCESS, Comm
+from spectral_graph.solve.streaming import gram_matrix
+from spectral_graph.solve.whitening import whitening
 
 
 @dataclass(frozen=True)
@@ -58,25 +54,19 @@ class Measured:
         return asdict(self)
 
 
-def measure(operator: BlockOperator, x: np.ndarray, work: Path, exact: Exact | None = None) -> Measured:
+def measure(x: np.ndarray, form: np.ndarray, comm: Comm = ONE_PROCESS, exact: Exact | None = None) -> Measured:
     """Measure a solution.
 
     Args:
-        operator: the merged operator with normalisation `random_walk`.
         x: (N, C) float32, may be memory-mapped; any basis of its span gives the same. Of its rows those that this
             process holds, as in `exact`.
-        work: folder for a memory-mapped array of the size of x.
+        form: (C, C) float64, X^T W X with the mean W of the random walk matrices, of all rows: `random_walk_form`.
+        comm: the processes that hold the rows.
         exact: the exact solution, if known.
-
-    Raises:
-        GraphError: x does not hold the rows of this process.
     """
-    require_columns("the solution X", x, len(operator.rows))
-    channels, comm = x.shape[1], operator.comm
+    channels = x.shape[1]
     whiten = whitening(comm.sum(gram_matrix(x)))
-    with scratch(comm.folder(work), (x.shape[0], channels), 1) as (product,):
-        operator.apply(x, product)
-        value = float(np.trace(whiten.T @ comm.sum(gram_matrix(x, product)) @ whiten)) / channels
+    value = float(np.trace(whiten.T @ form @ whiten)) / channels
     if exact is None:
         return Measured(value)
     other = whitening(comm.sum(gram_matrix(exact.vectors)))
@@ -84,12 +74,3 @@ def measure(operator: BlockOperator, x: np.ndarray, work: Path, exact: Exact | N
     cosines = np.r_[np.clip(cosines, 0, 1), np.zeros(channels - len(cosines))]
     angles = tuple(np.degrees(np.arccos(np.sort(cosines)[::-1])).tolist())
     return Measured(value, float(np.mean(exact.eigenvalues)), float(np.mean(np.square(cosines))), angles)
-
-
-def whitening(square: np.ndarray) -> np.ndarray:
-    """Return W (C, rank) such that X W has orthonormal columns that span X, from X^T X (C, C) float64."""
-    # Columns may differ by decades in length: the rank is judged at unit length.
-    scale = 1 / np.sqrt(np.maximum(np.diag(square), np.finfo(np.float64).tiny))
-    weights, vectors = eigh(square * np.outer(scale, scale))
-    kept = weights > RANK_TOLERANCE * weights[-1]
-    return np.asarray((scale[:, None] * vectors[:, kept]) / np.sqrt(weights[kept]))

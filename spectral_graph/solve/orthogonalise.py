@@ -19,10 +19,13 @@ from spectral_graph.io.files import remove
 from spectral_graph.ops import gram, rotate
 from spectral_graph.solve.bank_rows import float32_rows, image_chunks
 from spectral_graph.solve.passes import Passes
+from spectral_graph.solve.signs import column_signs, largest_entries
 from spectral_graph.solve.streaming import gram_matrix, scratch
+from spectral_graph.solve.whitening import ritz
 
 Order = Literal["gram", "ritz"]
-RANK_TOLERANCE = 1e-12
+ORTHONORMAL = 1e-5
+"""Largest product of two unit columns of float32 that counts as 0."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,13 @@ def orthogonalise(
         target.write(range(start, stop), rotate(torch.from_numpy(source.read(start, stop)), matrix).numpy())
         square += gram(torch.from_numpy(target.read(start, stop))).numpy()
     square = comm.sum(square)
+    return Orthogonalised(eigenvalues, off_diagonal(square))
+
+
+def off_diagonal(square: np.ndarray) -> float:
+    """Return the largest entry of X^T X (C, C) off the diagonal, relative to the largest on it."""
     largest = float(np.diag(square).max())
-    off = float(np.abs(square - np.diag(np.diag(square))).max()) / largest if largest > 0 else 0.0
-    return Orthogonalised(eigenvalues, off)
+    return float(np.abs(square - np.diag(np.diag(square))).max()) / largest if largest > 0 else 0.0
 
 
 def _ritz(
@@ -119,37 +126,23 @@ def _ritz(
     comm: Comm,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return Ritz values (C,) descending and the (C, C) coefficients of the Ritz vectors; zeros beyond the rank."""
-    weights, vectors = eigh(square)
-    weights, vectors = weights[::-1], vectors[:, ::-1]
-    kept = weights > RANK_TOLERANCE * weights[0]
-    whiten = vectors[:, kept] / np.sqrt(weights[kept])
     products, own = passes.sum("products", square.shape), comm.folder(work)
     images = comm.mine(source.n_images)
     for _ in passes.over("products", [None]):
         with float32_rows(source, own, images) as x, scratch(own, x.shape, 1) as (product,):
             apply(x, product)
             products += gram_matrix(x, product)
-    products = comm.sum(products)
-    inner = whiten.T @ products @ whiten
-    ritz, turn = eigh((inner + inner.T) / 2)
-    rank = int(kept.sum())
-    u = np.zeros_like(square)
-    u[:, :rank] = whiten @ turn[:, ::-1]
-    eigenvalues = np.zeros(len(weights))
-    eigenvalues[:rank] = ritz[::-1]
+    values, basis = ritz(square, comm.sum(products))
+    u, eigenvalues = np.zeros_like(square), np.zeros(len(square))
+    u[:, : basis.shape[1]], eigenvalues[: len(values)] = basis, values
     return eigenvalues, u
 
 
 def _signs(source: Bank, u: np.ndarray, passes: Passes, comm: Comm) -> np.ndarray:
-    """Return (C,) 1 or -1: the sign of the entry of largest magnitude in each column of X U, the first among equals."""
+    """Return (C,) the signs of the columns of X U."""
     best = passes.sum("signs", (u.shape[1],))
     matrix, images = torch.from_numpy(np.array(u)), comm.mine(source.n_images)
     for start, stop in passes.over("signs", image_chunks(source, images)):
         source.prefetch(range(stop, min(2 * stop - start, images.stop)))
-        part = rotate(torch.from_numpy(source.read(start, stop)), matrix).numpy()
-        entry = part[np.abs(part).argmax(axis=0), np.arange(part.shape[1])]
-        np.copyto(best, entry, where=np.abs(entry) > np.abs(best))
-    best, *others = comm.gather(best)
-    for entry in others:
-        np.copyto(best, entry, where=np.abs(entry) > np.abs(best))
-    return np.where(best < 0, -1.0, 1.0)
+        largest_entries([rotate(torch.from_numpy(source.read(start, stop)), matrix).numpy()], best)
+    return column_signs(best, comm)

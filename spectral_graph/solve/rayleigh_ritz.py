@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 from spectral_graph.one_thread import one_blas_thread
 from spectral_graph.solve.columns import Array, Columns
-
-RANK_TOLERANCE = 1e-12
+from spectral_graph.solve.whitening import ritz
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,17 @@ def rayleigh_ritz(
     with one_blas_thread():
         solution = _small_problem(*squares)
     # All processes go on with the same bits: they may have different processors.
-    full, ritz, residuals = map(comm.broadcast, solution)
+    full, values, residuals = map(comm.broadcast, solution)
     columns.rotate(y, full, out)
-    rank = int(np.isfinite(ritz).sum())
+    rank = int(np.isfinite(values).sum())
     if rank < width:
         # Lost directions start again from random vectors; their residual says that they are not found yet.
         fresh = out[:, rank:]
         columns.random(fresh, seed, stream)
         # Whole numbers: the sums are exact.
         columns.divide(fresh, np.sqrt(comm.sum(columns.squares(fresh))).astype(np.float32))
-        ritz[rank:], residuals[rank:] = ritz[rank - 1], 1.0
-    return ritz, residuals
+        values[rank:], residuals[rank:] = values[rank - 1], 1.0
+    return values, residuals
 
 
 def _small_problem(
@@ -82,17 +80,10 @@ def _small_problem(
         Coefficients (K, K) of the Ritz vectors, Ritz values (K,) descending, and residuals (K,). Directions that Y
         lacks come last, with coefficients 0 and values NaN.
     """
-    lengths = np.sqrt(np.diag(gram))
-    scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    weights, vectors = eigh(gram * np.outer(scale, scale))
-    kept = weights > RANK_TOLERANCE * weights[-1]
-    whiten = (scale[:, None] * vectors[:, kept]) / np.sqrt(weights[kept])
-    inner = whiten.T @ product @ whiten
-    ritz, turn = eigh((inner + inner.T) / 2)
-    ritz, basis = ritz[::-1], whiten @ turn[:, ::-1]
-    squares = np.einsum("kc,kc->c", basis, square @ basis) - ritz**2
+    found, basis = ritz(gram, product)
+    squares = np.einsum("kc,kc->c", basis, square @ basis) - found**2
     width, rank = basis.shape
     full, values, residuals = np.zeros((width, width)), np.full(width, np.nan), np.full(width, np.nan)
     full[:, :rank] = basis
-    values[:rank], residuals[:rank] = ritz, np.sqrt(np.maximum(squares, 0))
+    values[:rank], residuals[:rank] = found, np.sqrt(np.maximum(squares, 0))
     return full, values, residuals

@@ -11,7 +11,9 @@ import torch
 from spectral_graph.features.device import describe_device
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.runs.image_table import ImageTable
-from spectral_graph.solve.chebyshev import Round, chebyshev
+from spectral_graph.solve.chebyshev import Eigenvectors, Round, chebyshev
+from spectral_graph.solve.signs import column_signs, largest_entries
+from spectral_graph.solve.streaming import chunks
 from spectral_graph.stages.context import Context
 from spectral_graph.stages.solver_device import solver_device
 from spectral_graph.stages.warm_start import warm_start
@@ -75,4 +77,12 @@ def solve_by_chebyshev(
         "device": describe_device(device or torch.device("cpu")),
         "history": [{"step": r.index, "residual": float(r.residuals[: config.channels].max())} for r in rounds],
     }
-    return lambda start, stop: found.read(start, stop)[:, : config.channels], notes
+    signs = _signs(context, found)
+    return lambda start, stop: found.read(start, stop)[:, : config.channels] * signs, notes
+
+
+def _signs(context: Context, found: Eigenvectors) -> np.ndarray:
+    """Return (C,) float32 1 or -1: the sign of each eigenvector's entry of largest magnitude."""
+    width = context.config.channels
+    parts = (found.x[rows, :width] for rows in chunks(len(found.x)))
+    return column_signs(largest_entries(parts, np.zeros(width)), context.comm).astype(np.float32)

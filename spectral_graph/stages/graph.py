@@ -16,9 +16,10 @@ from spectral_graph.distributed.comm import Comm
 from spectral_graph.graph.affinity import build_affinity
 from spectral_graph.graph.batches import plan_batches
 from spectral_graph.graph.blocks import Block, GraphStore
-from spectral_graph.stages.context import Context, features_of, table_of
+from spectral_graph.stages.context import Context, features_of, graph_of, table_of
 from spectral_graph.stages.graph_builder import GraphBuilder
 from spectral_graph.stages.graph_dataset import build_dataset_scope
+from spectral_graph.stages.operator import merge_graphs
 
 
 def build_graphs(context: Context) -> None:
@@ -39,6 +40,9 @@ def build_graphs(context: Context) -> None:
         for kind in kinds:
             builder = GraphBuilder(context, table, features, kind)
             builder.finish(build(builder, lambda _: True))
+    comm.barrier()
+    for kind in kinds:
+        merge_graphs(context, graph_of(context, table, kind), table.layers, context.config.normalisation)
 
 
 def _turns(comm: Comm, dealt: int) -> Callable[[int], bool]:

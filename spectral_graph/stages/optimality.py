@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spectral_graph.graph.operator import BlockOperator
+from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.optimality import Exact, measure
-from spectral_graph.stages.context import Context
+from spectral_graph.stages.context import Context, graph_of
+from spectral_graph.stages.operator import operator_of
 from spectral_graph.stages.solver_device import solver_device
 
 LARGEST_EXACT = 1 << 20
@@ -26,27 +27,33 @@ def wants_exact(context: Context, table: ImageTable) -> bool:
 
 
 def judge(
-    context: Context, table: ImageTable, operator: BlockOperator, x: np.ndarray, work: Path, eigenvalues: Any = None
+    context: Context, table: ImageTable, kind: str, operator: BlockOperator, x: np.ndarray, notes: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the measures of a solution for the notes of its bank.
+
+    The value of Eqn. 3 is summed over the graphs of the layers; only an exact solution to compare with needs them
+    merged by `random_walk`.
 
     Args:
         context: of the run.
         table: its images.
-        operator: the merged operator with normalisation `random_walk`.
+        kind: the affinity.
+        operator: its merged operator, with the normalisation of the run.
         x: (N, C) the solution; of its rows those that this process holds.
-        work: folder for working space.
-        eigenvalues: of `operator`, (C,), where the solution is its exact one; then nothing is computed to compare with.
+        notes: of the solver; its eigenvalues are the optimum where it has solved Eqn. 3 itself.
     """
-    config = context.config
-    if eigenvalues is not None:
-        return measure(operator, x, work).as_notes() | {"optimum": float(np.mean(eigenvalues))}
+    config, comm = context.config, context.comm
+    form = random_walk_form(graph_of(context, table, kind), table.layers, operator, x)
+    if config.normalisation == "random_walk" and "eigenvalues" in notes:
+        return measure(x, form, comm).as_notes() | {"optimum": float(np.mean(notes["eigenvalues"]))}
     if not wants_exact(context, table):
-        return measure(operator, x, work).as_notes()
+        return measure(x, form, comm).as_notes()
     context.reporter.note("optimality: solving Eqn. 3 exactly for comparison")
-    with solver_device(context, operator, "optimality") as device:
+    work = context.run.folder(kind) / "solve"
+    walk = operator if config.normalisation == "random_walk" else operator_of(context, table, kind, work, "random_walk")
+    with solver_device(context, walk, "optimality") as device:
         found, rounds = chebyshev(
-            operator,
+            walk,
             work / "exact",
             config.channels,
             table.nodes_per_image,
@@ -64,4 +71,4 @@ def judge(
             f"above `tol={config.tol:.0e}`; raise `max_rounds` or `degree`"
         )
     exact = Exact(found.x[:, : config.channels], rounds[-1].ritz[: config.channels])
-    return measure(operator, x, work, exact).as_notes()
+    return measure(x, form, comm, exact).as_notes()

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import socket
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from spectral_graph.distributed.shared_bank import commit_together
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.local_operator import LocalOperator
+from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.solve import chebyshev as solver
 from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients
 from spectral_graph.solve.optimality import measure
@@ -88,6 +90,8 @@ def store_graph(path, dense, blocks=3, per_image=1):
         columns, places = local_columns(rows.indices, nodes)
         parts = rows.indptr.astype(np.int64), places, rows.data
         store.write(f"merged/symmetric/{index:06d}", Block(np.arange(begin, end), *parts, None, {}, columns))
+        degree = dense[begin:end].sum(axis=1).astype(np.float32)
+        store.write(f"blocks/a/{index:06d}", Block(np.arange(begin, end), *parts, degree, {}, columns))
     return store
 
 
@@ -102,9 +106,9 @@ def store_batches(path, nodes, per_image, seed=0):
         rows = (part[:, None] * per_image + np.arange(per_image)).reshape(-1)
         inner = random_graph(len(rows), generator)
         a = csr_matrix(inner.astype(np.float32))
-        store.write(
-            f"merged/symmetric/{index:06d}", Block(rows, a.indptr.astype(np.int64), a.indices, a.data, None, {})
-        )
+        block = Block(rows, a.indptr.astype(np.int64), a.indices, a.data, None, {})
+        store.write(f"merged/symmetric/{index:06d}", block)
+        store.write(f"blocks/a/{index:06d}", replace(block, degree=inner.sum(axis=1).astype(np.float32)))
         dense[np.ix_(rows, rows)] += inner / 2
     return store, dense
 
@@ -151,7 +155,14 @@ def solve(comm, path, work, channels, rounds=40, stop_after=None, start=None):
     found, done = chebyshev(operator, Path(work), channels, per_image, 1e-5, 3, rounds, 0, on_round, first)
     x = np.ascontiguousarray(found.view()[:, :channels])
     quotients = rayleigh_quotients(operator, x, work)
-    return x, done[-1].ritz[:channels], quotients, measure(operator, x, work).value, len(done)
+    value = measure(x, comm.sum(x.T.astype(np.float64) @ (operator @ x)), comm).value
+    return x, done[-1].ritz[:channels], quotients, value, len(done)
+
+
+def walk_form(comm, path, work, x):
+    operator = operator_of(comm, path, work)
+    own = np.ascontiguousarray(x[operator.rows.start : operator.rows.stop])
+    return random_walk_form(GraphStore.open(path), ["a"], operator, own)
 
 
 def make_orthogonal(comm, path, work, bank, target, order):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
+from scipy.sparse import csr_matrix
 from shared_work import (
     Stop,
     in_processes,
@@ -15,6 +16,7 @@ from shared_work import (
     solve,
     store_batches,
     store_graph,
+    walk_form,
 )
 
 from spectral_graph.bank import Bank
@@ -48,6 +50,20 @@ def test_product_equals_dense_and_only_needed_rows_are_sent(tmp_path, scope, siz
             (dense[other.start : other.stop, own.start : own.stop] != 0) for other, _, _ in found if other != own
         ]
         assert sent == sum(int(part.any(axis=0).sum()) for part in elsewhere) * 5 * 4
+
+
+@pytest.mark.parametrize("scope", ["batch", "dataset"])
+def test_the_form_of_eqn_3_equals_dense_in_every_process(tmp_path, scope):
+    store, dense = graph(tmp_path / "g", scope)
+    x = np.random.default_rng(0).standard_normal((NODES, 5)).astype(np.float32)
+    walk = np.zeros_like(dense)
+    for name in store.names("blocks/a"):
+        block = store.read(name)
+        a = csr_matrix((block.values, block.indices, block.indptr), block.shape).toarray()
+        walk[np.ix_(block.rows, block.column_ids)] += a / np.maximum(a.sum(axis=1, keepdims=True), 1e-30)
+    expected = x.T @ (walk / store.attributes["rounds"]) @ x
+    for found in result_of(in_processes(3, walk_form, tmp_path / "g", tmp_path / "w", x)):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("scope", ["batch", "dataset"])

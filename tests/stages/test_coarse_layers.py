@@ -13,6 +13,7 @@ from spectral_graph.distributed.comm import ONE_PROCESS
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.merge import write_merged
 from spectral_graph.graph.operator import affinity_operator, merged_operator
+from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.progress import Reporter
 from spectral_graph.runs.directory import RunDirectory
 from spectral_graph.runs.image_table import ImageTable, KeptImage
@@ -147,8 +148,13 @@ def test_the_merged_operator_is_the_mean_of_resampled_graphs(built, scope, mode,
         s = cut if normalisation == "symmetric" else (a / degree + a / degree.T) / 2
         g = scaled_map(layer, mode)
         expected += g.T @ s @ g / len(GRIDS)
-    found = merged_operator(store, normalisation) @ np.eye(IMAGES * NODES, dtype=np.float32)
+    operator = merged_operator(store, normalisation)
+    found = operator @ np.eye(IMAGES * NODES, dtype=np.float32)
     np.testing.assert_allclose(found, expected, atol=3e-6)
+    if normalisation == "random_walk":
+        x = np.random.default_rng(0).standard_normal((IMAGES * NODES, 5)).astype(np.float32)
+        form = random_walk_form(store, list(GRIDS), operator, x)
+        np.testing.assert_allclose(form + form.T, 2 * x.T @ expected @ x, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "area"])
