@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from spectral_graph.config import PRESETS, RunConfig, make_config
-from spectral_graph.embed import Layer
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.runs.image_table import ImageTable
@@ -40,11 +39,6 @@ class Features:
     def nodes(self) -> int:
         """Number of nodes."""
         return int(self.image_ptr[-1])
-
-    @property
-    def for_embedding(self) -> list[Layer]:
-        """The layers as `spectral_embedding` takes them."""
-        return [(layer[0], layer[1]) if len(layer) > 1 else layer[0] for layer in self.layers]
 
     def first_images(self, count: int) -> Features:
         """Return those of the first images only."""

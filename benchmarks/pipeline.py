@@ -86,7 +86,7 @@ class Steps:
 def ours(features: Features, config: RunConfig, steps: Steps) -> Found:
     """Return the eigenvectors of the merged operator."""
     with tempfile.TemporaryDirectory() as name:
-        layers, work = features.for_embedding, Path(name)
+        layers, work = list(features.layers), Path(name)
         graph = build_graph(layers, features.image_ptr, config, work, steps.done)
         found = leading_eigenvectors(graph, config, work)
     steps.done("eigenvectors")

@@ -83,7 +83,7 @@ def store_of(options: argparse.Namespace, folder: Path) -> GraphStore:
     if options.features:
         config = options_of(options.graph).model_copy(update={"normalisation": options.normalisation})
         features = features_of(options.features, options.kind)
-        build_graph(features.for_embedding, features.image_ptr, config, folder)
+        build_graph(list(features.layers), features.image_ptr, config, folder)
         return GraphStore.open(folder / "graph.zarr")
     if options.run:
         store = GraphStore.open(options.run / options.kind / "graph.zarr")

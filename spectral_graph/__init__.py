@@ -1,13 +1,15 @@
 """spectral_graph: streaming spectral graphs over the attention layers of vision models.
 
-    from pathlib import Path
     import spectral_graph as sg
 
-    run = sg.run_pipeline(sg.make_config({"dataset": "folder", "root": "photos"}), Path("runs/photos"))
-    graph = sg.GraphStore.open(run / "vv" / "graph.zarr")
-    y = sg.merged_operator(graph, "symmetric") @ x
-    bank = sg.Bank.open(run / "vv" / "ortho")
-    found = sg.spectral_embedding(features, 256, channels=20)  # features of your own, 256 an image
+    run = sg.run("folder", "runs/photos", root="my_photos")   # or sg.open_run("runs/photos")
+    x = run.eigenvectors("vv")                                # (N, C), memory-mapped
+    y = run.operator("vv") @ x                                # the graph of all layers, from disk
+
+    found = sg.spectral_embedding(X, n_components=20, nodes_per_image=256)  # vectors of your own
+
+    A = sg.neighbours(X, nodes_per_image=256)                 # the same step by step, on SciPy's matrices
+    found = sg.eigenvectors(sg.normalise(A), k=20)
 
 Names are imported when they are first used, so that importing the package stays quick.
 """
@@ -20,57 +22,43 @@ from typing import TYPE_CHECKING, Any
 from spectral_graph.version import __version__
 
 if TYPE_CHECKING:
-    from spectral_graph.bank import Bank
-    from spectral_graph.config import RunConfig, make_config
-    from spectral_graph.data import open_dataset
     from spectral_graph.embed import Embedding, spectral_embedding
-    from spectral_graph.errors import SpectralGraphError
-    from spectral_graph.features.load import load_model
-    from spectral_graph.graph.affinity import build_affinity
-    from spectral_graph.graph.blocks import Block, GraphStore
-    from spectral_graph.graph.operator import BlockOperator, affinity_operator, merged_operator
-    from spectral_graph.pipeline import run_pipeline
-    from spectral_graph.solve.adam import adam
-    from spectral_graph.solve.chebyshev import chebyshev
+    from spectral_graph.errors import SpectralGraphError, SpectralGraphWarning
+    from spectral_graph.functional import Eigenvectors, eigenvectors, neighbours, normalise
+    from spectral_graph.pipeline import run
+    from spectral_graph.runs.open_run import Graph, Run, open_run
+    from spectral_graph.vectors import Layer
 
 _HOMES = {
-    "Bank": "bank",
-    "RunConfig": "config",
-    "make_config": "config",
-    "open_dataset": "data",
+    "Eigenvectors": "functional",
     "Embedding": "embed",
-    "spectral_embedding": "embed",
+    "Graph": "runs.open_run",
+    "Layer": "vectors",
+    "Run": "runs.open_run",
     "SpectralGraphError": "errors",
-    "load_model": "features.load",
-    "build_affinity": "graph.affinity",
-    "Block": "graph.blocks",
-    "GraphStore": "graph.blocks",
-    "BlockOperator": "graph.operator",
-    "affinity_operator": "graph.operator",
-    "merged_operator": "graph.operator",
-    "adam": "solve.adam",
-    "chebyshev": "solve.chebyshev",
-    "run_pipeline": "pipeline",
+    "SpectralGraphWarning": "errors",
+    "eigenvectors": "functional",
+    "neighbours": "functional",
+    "normalise": "functional",
+    "open_run": "runs.open_run",
+    "run": "pipeline",
+    "spectral_embedding": "embed",
 }
 
 __all__ = [
-    "Bank",
-    "Block",
-    "BlockOperator",
+    "Eigenvectors",
     "Embedding",
-    "GraphStore",
-    "RunConfig",
+    "Graph",
+    "Layer",
+    "Run",
     "SpectralGraphError",
+    "SpectralGraphWarning",
     "__version__",
-    "adam",
-    "affinity_operator",
-    "build_affinity",
-    "chebyshev",
-    "load_model",
-    "make_config",
-    "merged_operator",
-    "open_dataset",
-    "run_pipeline",
+    "eigenvectors",
+    "neighbours",
+    "normalise",
+    "open_run",
+    "run",
     "spectral_embedding",
 ]
 

@@ -1,6 +1,6 @@
 """From feature vectors in memory to eigenvectors in one call, for programs that bring their own features.
 
-    found = spectral_embedding(features, nodes_per_image, channels=20)      # features: (N, d), or one matrix a layer
+    found = spectral_embedding(X, n_components=20, nodes_per_image=256)     # X: (N, d), or a list of one a layer
     found.vectors, found.eigenvalues, found.residuals
 
 The graph is that of scope `dataset`: each vector is joined to its nearest ones inside its image and in the others, one
@@ -9,9 +9,11 @@ graph a layer, merged into one normalised operator, whose leading eigenvectors a
 
 from __future__ import annotations
 
+import numbers
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -19,7 +21,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from spectral_graph.config import RunConfig, make_config
-from spectral_graph.errors import ConfigError, DiskFullError, GraphError, SpectralGraphWarning
+from spectral_graph.errors import ConfigError, DiskFullError, GraphError, SolverError, SpectralGraphWarning
 from spectral_graph.features.device import find_device, reporting_full_memory
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
@@ -35,8 +37,8 @@ from spectral_graph.solve.chebyshev import chebyshev
 from spectral_graph.solve.device_room import check_kernels, check_room
 from spectral_graph.vectors import first_nodes, ready_rows, split_layers
 
-Layer = Any
-"""(N, d) vectors that are compared with each other, or a tuple of queries and keys; see `split_layers`."""
+Features = Any
+"""(N, d) vectors, a `Layer`, or a list of these; see `split_layers`."""
 Track = Callable[[str], None]
 
 MOST_NODES_PER_CHECKSUM = 4096
@@ -55,12 +57,10 @@ class EmbeddingOptions(TypedDict, total=False):
     neighbours: Method
     recall: float
     block: int
-    channels: int
     normalisation: Normalisation
     tol: float
     degree: int
     max_rounds: int
-    seed: int
     device: str
 
 
@@ -89,9 +89,9 @@ class Embedding:
     """Eigenvectors of the merged operator.
 
     Attributes:
-        vectors: (N, channels) float32, unit columns, the largest eigenvalue first.
-        eigenvalues: (channels,) float64.
-        residuals: (channels,) float64, norms of S x - eigenvalue x; above `tol` only where max_rounds did not suffice.
+        vectors: (N, C) float32, unit columns, the largest eigenvalue first.
+        eigenvalues: (C,) float64.
+        residuals: (C,) float64, norms of S x - eigenvalue x; above `tol` only where max_rounds did not suffice.
         converged: no residual is above `tol`.
         isolated: (any number,) int64, ascending: the nodes that have no edge in any layer; their rows tell nothing.
         components: connected components of the graph; an isolated node is one. As many eigenvalues of the normalisation
@@ -112,35 +112,41 @@ class Embedding:
 
 
 def spectral_embedding(
-    features: Layer | list[Layer],
-    images: Any = None,
+    X: Features,
+    n_components: int = 50,
     *,
+    nodes_per_image: int | None = None,
+    image_ptr: Any = None,
+    random_state: int | np.random.Generator | np.random.RandomState | None = 0,
     scratch: str | Path | None = None,
     **options: Unpack[EmbeddingOptions],
 ) -> Embedding:
     """Return the leading eigenvectors of the affinity graph of some vectors.
 
-    Two calls with the same vectors and options give the same bits, whatever the number of threads.
+    Two calls with the same vectors, options and `random_state` give the same bits, whatever the number of threads.
 
     Args:
-        features: (N, d) vectors that are compared with each other; a tuple of two such, (queries, keys); or a list of
-            these, one a layer, over the same N nodes. Vectors are real numbers of any precision: an array of NumPy,
-            also memory-mapped, torch, pandas, Zarr or h5py, a sparse one of SciPy or torch, which is made dense, or a
-            list of rows, each a list of numbers. Of float64 the mean is subtracted in float64.
-        images: to which image a node belongs: nodes of each image, or (images + 1,) the first node of each and N.
-            Without it nodes have no images, and each gets c_intra + c_inter neighbours anywhere.
+        X: (N, d) vectors that are compared with each other; `Layer(queries, keys)` of two such; or a list of these,
+            one a layer, over the same N nodes. Vectors are real numbers of any precision: an array of NumPy, also
+            memory-mapped, torch, pandas, Zarr or h5py, a sparse one of SciPy or torch, which is made dense, or a list
+            of rows, each a list of numbers. Of float64 the mean is subtracted in float64.
+        n_components: number of eigenvectors, C.
+        nodes_per_image: nodes of an image, where all images have as many; N is a multiple of it.
+        image_ptr: (images + 1,) the first node of each image and N, where they have not. Without both, nodes have no
+            images, and each gets c_intra + c_inter neighbours anywhere.
+        random_state: seed of sampled searches and of the solver's start; None takes a new one.
         scratch: folder for temporary files, by default that of the system; they are removed at the end. Three layers
             of 72,013 nodes with 20 neighbours took 83 MB; vectors of more than 128 MB a layer are copied there, too.
-        options: of graph and solver, by their names in `RunConfig`, with its defaults: channels, c_intra, c_inter,
-            threshold, sharpen, hubs, centre, recall, normalisation, tol, seed, ...; `device` is where the eigenvectors
-            are computed.
+        options: of graph and solver, by their names in `spectral-graph solve --help`, with its defaults: c_intra,
+            c_inter, threshold, sharpen, hubs, centre, recall, normalisation, tol, ...; `device` is where the
+            eigenvectors are computed.
 
     Warns:
         SpectralGraphWarning: the search found fewer neighbours than `recall` asks for, nodes have no edge, or a
             residual is above `tol`.
 
     Raises:
-        FeatureError: `features` or `images` are none of these, or hold NaN or infinity; the message names the layer.
+        FeatureError: X or the images are none of these, or X holds NaN or infinity; the message names the layer.
         ConfigError: an option is unknown or out of its range, or there is no such device, or no kernels for it.
         DeviceMemoryError: the memory of the device does not suffice.
         DiskFullError: the disk of `scratch` is full.
@@ -150,42 +156,97 @@ def spectral_embedding(
     unknown = sorted(options.keys() - EmbeddingOptions.__annotations__.keys())
     if unknown:
         known = ", ".join(EmbeddingOptions.__annotations__)
-        raise ConfigError(f"{unknown[0]}: there is no such option here; there are {known}")
-    config = make_config(dict(options))
-    check_kernels(find_device(config.device))  # before the work that comes first
-    if scratch is not None and not Path(scratch).is_dir():
-        raise ConfigError(f"`scratch={scratch}`: there is no such folder; make it, or name another")
-    try:
-        with tempfile.TemporaryDirectory(prefix="spectral-graph-", dir=scratch) as name:
-            found = leading_eigenvectors(build_graph(features, images, config, Path(name)), config, Path(name))
-    except DiskFullError as error:
-        raise DiskFullError(
-            f"{error.problem}; free some space, or name a folder on another disk as `scratch`"
-        ) from error
+        raise ConfigError(f"`{unknown[0]}`: there is no such option here; there are {known}")
+    with as_arguments():
+        config = make_config({**options, "channels": n_components, "seed": seed_of(random_state)})
+        check_kernels(find_device(config.device))  # before the work that comes first
+        with temporary_folder(scratch) as work:
+            layers = split_layers(X)
+            nodes = layers[0][0].shape[0]
+            given = nodes_per_image is not None or image_ptr is not None
+            starts = first_nodes(nodes, nodes_per_image, image_ptr) if given else None
+            found = leading_eigenvectors(build_graph(layers, starts, config, work), config, work)
     for text in _shortcomings(found, config):
         warnings.warn(text, SpectralGraphWarning, stacklevel=2)
     return found
 
 
+@contextmanager
+def as_arguments(channels: str = "n_components") -> Iterator[None]:
+    """Name options in errors as the public functions call them; `channels` is what they call the number of columns."""
+    try:
+        yield
+    except (ConfigError, SolverError) as error:
+        text = str(error).replace("`channels", f"`{channels}").replace("`seed", "`random_state")
+        raise type(error)(text) from None
+
+
+@contextmanager
+def temporary_folder(scratch: str | Path | None) -> Iterator[Path]:
+    """Make a folder in `scratch`, or where the system keeps temporary files, and remove it at the end.
+
+    Raises:
+        ConfigError: there is no folder `scratch`.
+        DiskFullError: its disk is full.
+    """
+    if scratch is not None and not Path(scratch).is_dir():
+        raise ConfigError(f"`scratch={scratch}`: there is no such folder; make it, or name another")
+    try:
+        with tempfile.TemporaryDirectory(prefix="spectral-graph-", dir=scratch) as name:
+            yield Path(name)
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"{error.problem}; free some space, or name a folder on another disk as `scratch`"
+        ) from error
+
+
+def seed_of(random_state: Any) -> int:
+    """Return the seed that a `random_state` stands for, as scikit-learn's functions take it.
+
+    Raises:
+        ConfigError: it is neither a whole number of 0 or more, a generator of NumPy, nor None.
+    """
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool) and int(random_state) >= 0:
+        return int(random_state)
+    raise ConfigError(f"`random_state={random_state!r}`: give a whole number, 0 or more, a generator of NumPy, or None")
+
+
 def _shortcomings(found: Embedding, config: RunConfig) -> list[str]:
     """Return in what the result falls short of what was asked."""
-    texts, least = [], int(found.recall.argmin())
-    if found.recall[least] < found.recall_asked:
-        texts.append(
-            f"the neighbour search of layer {least} found {found.recall[least]:.3f} of the true neighbours, below the "
-            f"recall of {found.recall_asked:g} that was asked for; use neighbours='exact'"
-        )
+    texts = [*missed_recall(found.recall, found.recall_asked), *not_converged(found.residuals, config.tol)]
     if len(found.isolated):
         texts.append(
-            f"{len(found.isolated)} of {len(found.vectors)} nodes have no neighbour, so their rows tell nothing (see "
+            f"{len(found.isolated)} of {len(found.vectors)} nodes have no neighbour, so their rows are zero (see "
             "Embedding.isolated); lower threshold, raise c_intra or c_inter, or leave these nodes out"
         )
-    if not found.converged:
-        texts.append(
-            f"the eigenvectors did not converge: the largest residual is {found.residuals.max():.1e}, above tol="
-            f"{config.tol:g}; raise max_rounds or degree, or accept it with a larger tol"
-        )
     return texts
+
+
+def missed_recall(recall: np.ndarray, asked: float) -> list[str]:
+    """Return a warning where the search of a layer found less than the share of the neighbours asked for."""
+    least = int(recall.argmin())
+    if recall[least] >= asked:
+        return []
+    return [
+        f"the neighbour search of layer {least} found {recall[least]:.3f} of the true neighbours, below the recall of "
+        f"{asked:g} that was asked for; use neighbours='exact'"
+    ]
+
+
+def not_converged(residuals: np.ndarray, tol: float) -> list[str]:
+    """Return a warning where a residual is above `tol`."""
+    if residuals.max() <= tol:
+        return []
+    return [
+        f"the eigenvectors did not converge: the largest residual is {residuals.max():.1e}, above tol={tol:g}; raise "
+        "max_rounds or degree, or accept it with a larger tol"
+    ]
 
 
 def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> Embedding:
@@ -234,26 +295,26 @@ def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> E
 
 
 def build_graph(
-    features: Layer | list[Layer],
-    images: Any,
+    layers: list[tuple[Any, ...]],
+    image_ptr: np.ndarray | None,
     config: RunConfig,
     work: Path,
     done: Track = lambda _: None,
 ) -> MergedGraph:
-    """Search, symmetrise and merge all layers, as the stages graph and solve do.
+    """Search, symmetrise and merge all layers, as stage graph does.
 
     Args:
-        features: see `spectral_embedding`.
-        images: see `spectral_embedding`.
+        layers: from `split_layers`.
+        image_ptr: from `first_nodes`; None where nodes have no images.
         config: options of graph and normalisation.
         work: folder for the graph and scratch files; the operator reads it.
         done: called with the name of each step when it ends.
     """
-    layers = split_layers(features)
     nodes = layers[0][0].shape[0]
-    image_ptr = first_nodes(images, nodes)
+    alone = image_ptr is None
+    image_ptr = np.arange(nodes + 1) if image_ptr is None else image_ptr
     selection = Selection(config.c_intra, config.c_inter, config.threshold, config.sharpen, config.hubs, config.hub_cap)
-    if images is None:
+    if alone:
         selection = replace(selection, c_intra=0, c_inter=config.c_intra + config.c_inter)
         if selection.c_inter > nodes - 1:
             raise GraphError(

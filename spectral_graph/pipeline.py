@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spectral_graph.config import STAGES, RunConfig
+from spectral_graph.config import STAGES, RunConfig, make_config
 from spectral_graph.data import Dataset, open_dataset
 from spectral_graph.data.inputs import TABLE, Digests, labels_fingerprint, photos_fingerprint, weights_fingerprint
 from spectral_graph.distributed.comm import Comm
@@ -19,6 +19,9 @@ from spectral_graph.runs.directory import RunDirectory
 from spectral_graph.runs.manifest import read_manifest
 from spectral_graph.stages.context import Context
 from spectral_graph.stages.label_checks import check_labels
+
+if TYPE_CHECKING:
+    from spectral_graph.runs.open_run import Run
 
 SHARED = ("extract", "graph", "solve", "orthogonalise")
 """Stages that all processes work on; the others are done by the first one while the rest wait."""
@@ -86,6 +89,47 @@ def _fingerprints(config: RunConfig, dataset: Dataset, digests: Digests, reporte
         "labels": labels_fingerprint(dataset, digests, reporter),
         "weights": weights_fingerprint(config.weights or model_folder(config.model), digests, reporter),
     }
+
+
+def run(
+    dataset: str = "coco",
+    out: str | Path | None = None,
+    *,
+    preset: str = "best",
+    until: str = "report",
+    force: str | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Compute a run, or resume it, and return it opened: the Python form of `python -m spectral_graph.build`.
+
+    Stages that an earlier call finished with the same options are kept.
+
+    Args:
+        dataset: coco, cocostuff, cityscapes, voc, camvid, or folder.
+        out: the run directory; runs/DATASET-SPLIT-MODEL by default.
+        preset: best, paper or released.
+        until: the last stage to compute.
+        force: recompute from this stage on.
+        quiet: show no progress.
+        options: all options of `spectral-graph build --help`, by name: root, split, size, model, layers, kinds, ...
+
+    Raises:
+        SpectralGraphError: see the stages; what was finished before stays, and the same call resumes.
+    """
+    from spectral_graph.runs.open_run import open_run
+
+    given = {"dataset": dataset, **options}
+    config = make_config(given, preset)
+    path = default_out(config) if out is None else Path(out).expanduser()
+    reporter = Reporter(quiet=quiet)
+    run_pipeline(config, path, preset=preset, until=until, force=force, given=given, reporter=reporter)
+    return open_run(path)
+
+
+def default_out(config: RunConfig) -> Path:
+    """Return the run directory of a call that names none."""
+    return Path("runs") / "-".join(filter(None, (config.dataset, config.split, config.model)))
 
 
 def run_pipeline(

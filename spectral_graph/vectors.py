@@ -10,6 +10,7 @@ from __future__ import annotations
 import numbers
 import operator
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,24 @@ NOISE = 2.0**-50
 EXPECTED = "expected a matrix (nodes, d) of numbers"
 
 
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Queries and keys of a layer, whose affinity compares the queries of some nodes with the keys of others (Q-K).
+
+    Attributes:
+        queries: (N, d) vectors; see `split_layers`.
+        keys: (N, d) vectors.
+    """
+
+    queries: Any
+    keys: Any
+
+
 def split_layers(features: Any) -> list[tuple[Any, ...]]:
     """Return the matrices of each layer: one, or queries and keys.
 
     Args:
-        features: one layer, or a list of layers. A layer is a matrix (nodes, d) or a pair (queries, keys) of such. A
+        features: one layer, or a list of layers. A layer is a matrix (nodes, d) or a `Layer` of two such. A
             matrix is an array of NumPy, torch, SciPy, pandas, Zarr or the like, or a list of rows of numbers.
 
     Returns:
@@ -47,16 +61,16 @@ def split_layers(features: Any) -> list[tuple[Any, ...]]:
         raise FeatureError("there are no features: the list of layers is empty")
     found: list[tuple[Any, ...]] = []
     for number, layer in enumerate(layers):
-        if not isinstance(layer, tuple) or _holds_rows(layer):
-            found.append((_matrix(layer, f"features of layer {number}"),))
-            continue
-        if len(layer) != 2:
+        if isinstance(layer, Layer):
+            sides = ((layer.queries, "queries"), (layer.keys, "keys"))
+            found.append(tuple(_matrix(side, f"{name} of layer {number}") for side, name in sides))
+        elif isinstance(layer, tuple) and not _holds_rows(layer):
             raise FeatureError(
-                f"features of layer {number} are a tuple of {len(layer)}; a tuple is a pair (queries, keys), layers go "
-                "into a list"
+                f"features of layer {number} are a tuple of {len(layer)}; give queries and keys as Layer(queries, keys)"
+                ", and several layers as a list"
             )
-        sides = zip(layer, ("queries", "keys"), strict=True)
-        found.append(tuple(_matrix(side, f"{name} of layer {number}") for side, name in sides))
+        else:
+            found.append((_matrix(layer, f"features of layer {number}"),))
     nodes = found[0][0].shape[0]
     for number, arrays in enumerate(found):
         for array in arrays:
@@ -84,8 +98,7 @@ def _matrix(given: Any, what: str) -> Any:
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     if len(shape) == 3:
         raise FeatureError(
-            f"{what} have shape {shape}; {EXPECTED}: give features.reshape(-1, {shape[2]}) and `images={shape[1]}`, "
-            "the nodes of an image"
+            f"{what} have shape {shape}; {EXPECTED}: give X.reshape(-1, {shape[2]}) and `nodes_per_image={shape[1]}`"
         )
     if len(shape) != 2:
         raise FeatureError(f"{what} have shape {shape}; {EXPECTED}")
@@ -228,36 +241,43 @@ def ready_rows(array: Any, centre: bool, what: str) -> tuple[Rows, np.ndarray | 
     return ScaledRows(GivenRows(array, np.float64), largest, centre), None
 
 
-def first_nodes(images: Any, nodes: int) -> np.ndarray:
+def first_nodes(nodes: int, nodes_per_image: Any = None, image_ptr: Any = None) -> np.ndarray:
     """Return the first node of each image and the number of nodes, (images + 1,) int64.
 
     Args:
-        images: nodes of each image; or the first node of each and N, ascending from 0; None: every node is alone.
         nodes: N.
+        nodes_per_image: nodes of each image.
+        image_ptr: the first node of each image and N, ascending from 0. Without both every node is alone.
 
     Raises:
-        FeatureError: it is something else.
+        FeatureError: it is something else, or both are given.
     """
-    if images is None:
+    if nodes_per_image is None and image_ptr is None:
         return np.arange(nodes + 1)
-    wanted = f"give the nodes of an image, or the first node of each image and {nodes}, ascending from 0"
+    if nodes_per_image is not None and image_ptr is not None:
+        raise FeatureError("`nodes_per_image` and `image_ptr` say the same; give one of them")
+    name, given = ("image_ptr", image_ptr) if nodes_per_image is None else ("nodes_per_image", nodes_per_image)
+    wanted = (
+        f"give the first node of each image and {nodes}, ascending from 0"
+        if nodes_per_image is None
+        else "give the number of nodes of an image"
+    )
     try:
-        starts = np.asarray(images.detach().cpu() if isinstance(images, torch.Tensor) else images)
+        array = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise FeatureError(f"`images`, a {type(images).__name__}, are no numbers ({error}); {wanted}") from None
-    if starts.dtype.kind not in "iu" or np.ma.is_masked(images):
-        raise FeatureError(f"`images={_short(images)}` are no whole numbers but {starts.dtype}; {wanted}")
-    if starts.ndim == 0:
-        count = operator.index(starts[()])
+        raise FeatureError(f"`{name}`, a {type(given).__name__}, holds no numbers ({error}); {wanted}") from None
+    if array.dtype.kind not in "iu" or np.ma.is_masked(given):
+        raise FeatureError(f"`{name}={_short(given)}` holds {array.dtype}, not whole numbers; {wanted}")
+    if nodes_per_image is not None:
+        if array.ndim != 0:
+            raise FeatureError(f"`{name}={_short(given)}` has shape {array.shape}; {wanted}, or `image_ptr`")
+        count = operator.index(array[()])
         if count < 1 or nodes % count:
-            raise FeatureError(f"`images={count}`: {nodes} nodes do not divide into images of {count} nodes; {wanted}")
+            raise FeatureError(f"`{name}={count}`: {nodes} nodes do not divide into images of {count} nodes; {wanted}")
         return np.arange(nodes // count + 1) * count
-    starts = starts.astype(np.int64) if starts.ndim == 1 else starts
+    starts = array.astype(np.int64) if array.ndim == 1 else array
     if starts.ndim != 1 or len(starts) < 2 or starts[0] != 0 or starts[-1] != nodes or (np.diff(starts) < 1).any():
-        raise FeatureError(
-            f"`images={_short(images)}`, shape {starts.shape}: the first nodes of the images must ascend from 0 to "
-            f"{nodes}; {wanted}"
-        )
+        raise FeatureError(f"`{name}={_short(given)}` has shape {starts.shape} and no such content; {wanted}")
     return starts
 
 

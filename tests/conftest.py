@@ -81,6 +81,16 @@ def folder(tmp_path) -> Path:
 @pytest.fixture
 def options(folder, model_weights) -> dict:
     """Options of a small, complete run: 7 images, mini-batches of 4 in two rounds, 25 nodes an image."""
+    return options_of(folder, model_weights)
+
+
+@pytest.fixture(scope="module")
+def module_options(tmp_path_factory, model_weights) -> dict:
+    """Like `options`, for a run that the tests of a module share."""
+    return options_of(write_folder(tmp_path_factory.mktemp("module") / "photos"), model_weights)
+
+
+def options_of(folder: Path, model_weights: Path) -> dict:
     return {
         "dataset": "folder",
         "root": folder,

@@ -27,7 +27,7 @@ FLOORS = (
     ("graph",),
     ("report", "segment", "solve", "vectors"),
     ("baselines", "embed", "evaluate", "runs"),
-    ("stages",),
+    ("functional", "stages"),
     ("per_image", "pipeline", "remote"),
     ("cli",),
     ("build",),

@@ -63,7 +63,7 @@ def test_limits_of_two_threads_of_python_that_overlap(limit):
 def test_the_solver_holds_no_limit_while_the_caller_runs(tmp_path):
     rows = np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32)
     config, seen = make_config({"channels": 4, "tol": 1e-3, "c_intra": 3, "c_inter": 3, "neighbours": "exact"}), []
-    operator = build_graph([rows], None, config, tmp_path).operator
+    operator = build_graph([(rows,)], None, config, tmp_path).operator
     chebyshev(operator, tmp_path / "w", 4, 1, 1e-3, 20, 30, 0, lambda _: seen.append(set(blas_threads())))
     assert seen and all(threads == {2} for threads in seen)
     assert set(blas_threads()) == {2}

@@ -21,7 +21,7 @@ from spectral_graph.errors import (
 )
 from spectral_graph.vectors import first_nodes, ready_rows, split_layers
 
-OPTIONS = {"channels": 4, "c_intra": 3, "c_inter": 4, "neighbours": "exact", "tol": 1e-5}
+OPTIONS = {"n_components": 4, "c_intra": 3, "c_inter": 4, "neighbours": "exact", "tol": 1e-5}
 NODES, DEPTH = 60, 7
 
 
@@ -92,14 +92,14 @@ SAME = {
     "zarr of float64": lambda rows, folder: zarr.array(rows.astype("f8"), chunks=(16, DEPTH)),
     "lazy": lambda rows, folder: Lazy(rows),
     "lazy float64": lambda rows, folder: Lazy(rows.astype("f8")),
-    "pair": lambda rows, folder: (rows, rows.copy()),
-    "pair of lists": lambda rows, folder: (rows.tolist(), torch.from_numpy(rows)),
+    "pair": lambda rows, folder: sg.Layer(rows, rows.copy()),
+    "pair of lists": lambda rows, folder: sg.Layer(rows.tolist(), torch.from_numpy(rows)),
 }
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return sg.spectral_embedding(scene(), 15, **OPTIONS)
+    return sg.spectral_embedding(scene(), nodes_per_image=15, **OPTIONS)
 
 
 @pytest.mark.parametrize("form", SAME)
@@ -107,7 +107,7 @@ def test_vectors_of_every_form_give_the_same_graph(form, plain, tmp_path):
     given = SAME[form](scene(), tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = sg.spectral_embedding(given, 15, scratch=str(tmp_path), **OPTIONS)
+        found = sg.spectral_embedding(given, nodes_per_image=15, scratch=str(tmp_path), **OPTIONS)
     np.testing.assert_allclose(found.eigenvalues, plain.eigenvalues, atol=1e-6)
     assert found.converged and found.components == plain.components
 
@@ -116,21 +116,23 @@ def test_vectors_of_every_form_give_the_same_graph(form, plain, tmp_path):
 def test_an_approximate_search_takes_them_too(form, tmp_path):
     rows = scene(600)
     options = {**OPTIONS, "neighbours": "cells"}
-    plain = sg.spectral_embedding(rows, 60, **options)
-    found = sg.spectral_embedding(SAME[form](rows, tmp_path), 60, **options)
+    plain = sg.spectral_embedding(rows, nodes_per_image=60, **options)
+    found = sg.spectral_embedding(SAME[form](rows, tmp_path), nodes_per_image=60, **options)
     np.testing.assert_allclose(found.eigenvalues, plain.eigenvalues, atol=5e-3)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.uint64, ">i4", bool])
 def test_whole_numbers_are_converted(kind):
     rows = np.abs(np.round(20 * scene())).astype(kind)
-    expected = sg.spectral_embedding(rows.astype(np.float32), 15, **OPTIONS)
-    np.testing.assert_allclose(sg.spectral_embedding(rows, 15, **OPTIONS).eigenvalues, expected.eigenvalues, atol=1e-5)
+    expected = sg.spectral_embedding(rows.astype(np.float32), nodes_per_image=15, **OPTIONS)
+    np.testing.assert_allclose(
+        sg.spectral_embedding(rows, nodes_per_image=15, **OPTIONS).eigenvalues, expected.eigenvalues, atol=1e-5
+    )
 
 
 def test_bfloat16_and_float16_are_taken(plain):
     rows = torch.from_numpy(scene()).bfloat16()
-    found = sg.spectral_embedding(rows, 15, **OPTIONS)
+    found = sg.spectral_embedding(rows, nodes_per_image=15, **OPTIONS)
     np.testing.assert_allclose(found.eigenvalues, plain.eigenvalues, atol=0.02)
     assert split_layers(np.ones((3, 2), np.float16))[0][0].dtype == np.float16
 
@@ -171,15 +173,16 @@ BAD = {
     "masked": np.ma.MaskedArray(np.ones((NODES, 3)), mask=np.eye(NODES, 3)),
     "frame of objects": Frame(np.full((NODES, 3), "x", object)),
     "layers of several sizes": [np.ones((NODES, 3)), np.ones((5, 3))],
-    "queries and keys of several widths": (np.ones((NODES, 3)), np.ones((NODES, 2))),
-    "queries and keys of several sizes": (np.ones((NODES, 3)), np.ones((5, 3))),
+    "queries and keys of several widths": sg.Layer(np.ones((NODES, 3)), np.ones((NODES, 2))),
+    "a pair": (np.ones((NODES, 3)), np.ones((NODES, 3))),
+    "queries and keys of several sizes": sg.Layer(np.ones((NODES, 3)), np.ones((5, 3))),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_no_matrix_is_one_error_that_names_the_layer(case):
     with pytest.raises(FeatureError) as refused:
-        sg.spectral_embedding(BAD[case], 15, **OPTIONS)
+        sg.spectral_embedding(BAD[case], nodes_per_image=15, **OPTIONS)
     text = str(refused.value)
     number = 1 if case in ("nothing in a list", "layers of several sizes") else 0
     assert f"layer {number}" in text or case == "no layers"
@@ -188,9 +191,9 @@ def test_what_is_no_matrix_is_one_error_that_names_the_layer(case):
 
 def test_the_hint_for_three_axes_works():
     rows = scene().reshape(4, 15, DEPTH)
-    with pytest.raises(FeatureError, match=r"reshape\(-1, 7\).*`images=15`"):
+    with pytest.raises(FeatureError, match=r"reshape\(-1, 7\).*`nodes_per_image=15`"):
         sg.spectral_embedding(rows, **OPTIONS)
-    sg.spectral_embedding(rows.reshape(-1, DEPTH), images=15, **OPTIONS)
+    sg.spectral_embedding(rows.reshape(-1, DEPTH), nodes_per_image=15, **OPTIONS)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
@@ -200,7 +203,7 @@ def test_nan_and_infinity_name_node_and_layer(dtype, bad, centre):
     rows = scene(9000).astype(dtype)
     rows[8000, 2] = bad
     with pytest.raises(FeatureError, match=r"layer 1.*node 8000"):
-        sg.spectral_embedding([scene(9000), (scene(9000), rows)], 15, centre=centre, **OPTIONS)
+        sg.spectral_embedding([scene(9000), sg.Layer(scene(9000), rows)], nodes_per_image=15, centre=centre, **OPTIONS)
 
 
 @pytest.mark.parametrize("centre", [True, False])
@@ -219,8 +222,8 @@ def test_nan_and_infinity_name_node_and_layer(dtype, bad, centre):
 )
 def test_no_cosine_depends_on_the_scale(scale, dtype, centre):
     rows = scene().astype(dtype)
-    plain = sg.spectral_embedding(rows, 15, centre=centre, **OPTIONS)
-    found = sg.spectral_embedding(rows * np.array(scale, dtype), 15, centre=centre, **OPTIONS)
+    plain = sg.spectral_embedding(rows, nodes_per_image=15, centre=centre, **OPTIONS)
+    found = sg.spectral_embedding(rows * np.array(scale, dtype), nodes_per_image=15, centre=centre, **OPTIONS)
     np.testing.assert_allclose(found.eigenvalues, plain.eigenvalues, atol=1e-5)
 
 
@@ -228,7 +231,7 @@ def test_no_cosine_depends_on_the_scale(scale, dtype, centre):
 @pytest.mark.parametrize("form", ["float64", "map of float64", "lazy float64", "torch float64", "list of rows"])
 def test_the_mean_of_float64_is_subtracted_before_it_is_rounded(form, offset, plain, tmp_path):
     make = SAME.get(form, lambda rows, folder: rows)
-    found = sg.spectral_embedding(make(scene().astype(np.float64) + offset, tmp_path), 15, **OPTIONS)
+    found = sg.spectral_embedding(make(scene().astype(np.float64) + offset, tmp_path), nodes_per_image=15, **OPTIONS)
     np.testing.assert_allclose(found.eigenvalues, plain.eigenvalues, atol=1e-5)
 
 
@@ -265,7 +268,7 @@ def test_equal_vectors_are_zero_once_centred(value, dtype):
     left = found.read(slice(0, 5000)) - (0 if mean is None else mean)
     assert not left.any()
     with pytest.raises(SolverError, match=r"no edges.*all equal"):
-        sg.spectral_embedding(rows[:60], 15, **OPTIONS)
+        sg.spectral_embedding(rows[:60], nodes_per_image=15, **OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -277,25 +280,22 @@ def test_equal_vectors_are_zero_once_centred(value, dtype):
     ids=lambda images: "object" if type(images) is object else str(images),
 )  # fmt: skip
 def test_images_that_do_not_fit_are_named(images):
-    with pytest.raises(FeatureError, match="`images"):
-        sg.spectral_embedding(scene(), images, **OPTIONS)
+    for name in ("nodes_per_image", "image_ptr"):
+        with pytest.raises(FeatureError, match=f"`{name}"):
+            sg.spectral_embedding(scene(), **{name: images}, **OPTIONS)
 
 
 def test_images_of_several_forms():
     expected = np.array([0, 15, 30, 45, 60])
-    forms = [
-        15,
-        np.int32(15),
-        np.uint8(15),
-        np.array(15),
-        torch.tensor(15),
-        expected,
-        expected.tolist(),
-        tuple(expected),
-    ]
-    for images in [*forms, expected.astype(np.uint8), expected.astype(">i4"), torch.from_numpy(expected)]:
-        starts = first_nodes(images, 60)
+    counts = [15, np.int32(15), np.uint8(15), np.array(15), torch.tensor(15)]
+    pointers = [expected, expected.tolist(), tuple(expected), expected.astype(np.uint8), expected.astype(">i4")]
+    for starts in (
+        *(first_nodes(60, nodes_per_image=count) for count in counts),
+        *(first_nodes(60, image_ptr=pointer) for pointer in [*pointers, torch.from_numpy(expected)]),
+    ):
         assert starts.dtype == np.int64 and np.array_equal(starts, expected)
+    with pytest.raises(FeatureError, match="`nodes_per_image` and `image_ptr`"):
+        first_nodes(60, 15, expected)
 
 
 @pytest.mark.parametrize(
@@ -315,8 +315,8 @@ def test_images_of_several_forms():
         ({"recall": 1}, ConfigError, "recall"),
         ({"hub_cap": -np.inf}, ConfigError, "hub_cap"),
         ({"tol": np.nan}, ConfigError, "tol"),
-        ({"channels": 61}, SolverError, "channels"),
-        ({"channels": 2.5}, ConfigError, "channels"),
+        ({"n_components": 61}, SolverError, "n_components"),
+        ({"n_components": 2.5}, ConfigError, "n_components"),
         ({"hubs": "sinkhorm"}, ConfigError, "hubs"),
         ({"neighbours": "cell"}, ConfigError, "neighbours"),
         ({"normalisation": "symmetrc"}, ConfigError, "normalisation"),
@@ -328,7 +328,7 @@ def test_images_of_several_forms():
 )
 def test_options_are_named_as_python_has_them(options, error, name):
     with pytest.raises(error, match=name) as refused:
-        sg.spectral_embedding(scene(), 15, **{**OPTIONS, **options})
+        sg.spectral_embedding(scene(), nodes_per_image=15, **{**OPTIONS, **options})
     assert "--" not in str(refused.value)
 
 
@@ -336,7 +336,7 @@ def test_too_many_neighbours_without_images_say_nothing_of_images():
     with pytest.raises(GraphError, match=r"c_intra.*c_inter") as refused:
         sg.spectral_embedding(scene(6), **OPTIONS)
     assert "image" not in str(refused.value) and "5 neighbours among 6 nodes" in str(refused.value)
-    sg.spectral_embedding(scene(8), **{**OPTIONS, "channels": 8})
+    sg.spectral_embedding(scene(8), **{**OPTIONS, "n_components": 8})
 
 
 def test_a_full_disk_is_told_with_the_cure_of_this_call(monkeypatch, tmp_path):
@@ -347,7 +347,7 @@ def test_a_full_disk_is_told_with_the_cure_of_this_call(monkeypatch, tmp_path):
 
     monkeypatch.setattr("spectral_graph.embed.build_graph", full)
     with pytest.raises(DiskFullError, match=r"scratch files need.*`scratch`|scratch files.*`scratch`") as refused:
-        sg.spectral_embedding(scene(), 15, **OPTIONS)
+        sg.spectral_embedding(scene(), nodes_per_image=15, **OPTIONS)
     assert "`out`" not in str(refused.value) and "limit" not in str(refused.value)
 
 
@@ -368,15 +368,15 @@ def test_a_layer_that_joins_a_node_takes_it_from_the_isolated():
     lonely[7] = 0
     options = {**OPTIONS, "centre": False, "threshold": 0.0, "c_inter": 10}
     with pytest.warns(SpectralGraphWarning, match="1 of 60"):
-        assert sg.spectral_embedding([lonely], 15, **options).isolated.tolist() == [7]
-    found = sg.spectral_embedding([lonely, rows], 15, **options)
+        assert sg.spectral_embedding([lonely], nodes_per_image=15, **options).isolated.tolist() == [7]
+    found = sg.spectral_embedding([lonely, rows], nodes_per_image=15, **options)
     assert found.isolated.tolist() == [] and found.recall.tolist() == [1, 1] and found.recall_asked == 0.95
 
 
 def test_recall_and_residuals_that_fall_short_are_warned_of(monkeypatch):
     options = {**OPTIONS, "tol": 1e-6, "degree": 2, "max_rounds": 1}
     with pytest.warns(SpectralGraphWarning, match=r"above tol=1e-06"):
-        found = sg.spectral_embedding(scene(300), 15, **options)
+        found = sg.spectral_embedding(scene(300), nodes_per_image=15, **options)
     assert not found.converged and found.residuals.max() > 1e-6
 
     from spectral_graph.graph.layer_lists import LayerLists
@@ -389,7 +389,7 @@ def test_recall_and_residuals_that_fall_short_are_warned_of(monkeypatch):
 
     monkeypatch.setattr(LayerLists, "outside", poor)
     with pytest.warns(SpectralGraphWarning, match=r"layer 0 found 0\.500.*0\.95"):
-        found = sg.spectral_embedding([scene(), scene(seed=1)], 15, **OPTIONS)
+        found = sg.spectral_embedding([scene(), scene(seed=1)], nodes_per_image=15, **OPTIONS)
     assert found.recall.tolist() == [0.5, 0.5]
 
 
@@ -409,7 +409,7 @@ def test_as_many_eigenvectors_as_nodes(nodes):
     for channels in range(1, nodes + 1, 1 + nodes // 10):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = sg.spectral_embedding(rows, channels=channels, **counts, **options)
+            found = sg.spectral_embedding(rows, n_components=channels, **counts, **options)
         x = found.vectors.astype(np.float64)
         np.testing.assert_allclose(x.T @ x, np.eye(channels), atol=1e-5)
         assert found.converged and found.residuals.max() <= 1e-5

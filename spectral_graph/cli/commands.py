@@ -129,7 +129,7 @@ def _image(options: argparse.Namespace, command: str, reporter: Reporter) -> Non
 
 
 def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
-    from spectral_graph.pipeline import run_pipeline
+    from spectral_graph.pipeline import default_out, run_pipeline
     from spectral_graph.runs.manifest import no_run, read_manifest
 
     given = {name: getattr(options, name) for name in RunConfig.model_fields if hasattr(options, name)}
@@ -158,7 +158,7 @@ def _run(options: argparse.Namespace, command: str, reporter: Reporter) -> None:
             raise no_run(options.command, out, url)
     config = make_config(given, preset)
     if out is None:
-        out = Path("runs") / "-".join(filter(None, (config.dataset, config.split, config.model)))
+        out = default_out(config)
     run_pipeline(
         config,
         out,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.errors import GraphError
@@ -117,6 +118,7 @@ class BlockOperator:
     """
 
     comm: Comm = ONE_PROCESS
+    dtype = np.dtype(np.float32)
 
     def __init__(
         self, store: GraphStore, names: Sequence[str], nodes: int, rounds: int, kept_bytes: int = KEPT_BYTES
@@ -213,9 +215,11 @@ class BlockOperator:
         return self._keep(index, self._read(index), keep) if kept is None else kept
 
     def _read(self, index: int) -> ReadyBlock:
+        return self.ready(self._stored(self._names[index]))
+
+    def _stored(self, name: str) -> Block:
         # Of a large graph the next block is always the one that the system has had for longest, and would give up.
-        name = self._names[index]
-        return self.ready(self._store.read(name, cached=False) if self._large else self._store.read(name))
+        return self._store.read(name, cached=False) if self._large else self._store.read(name)
 
     def _keep(self, index: int, ready: ReadyBlock, keep: bool) -> ReadyBlock:
         if index not in self._extents:
@@ -282,6 +286,23 @@ class BlockOperator:
                 out[ready.rows] += product / np.float32(self.rounds)
             else:
                 out[ready.rows] = product
+
+    def to_scipy(self) -> csr_array:
+        """Return the matrix (N, N) float32, in memory; of several processes none holds all of it."""
+        nodes = np.arange(self.shape[0], dtype=np.int32)
+        parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        for ready in self.blocks(keep=False):
+            indptr, indices, values = (part.numpy() for part in ready.matrix)
+            rows = np.repeat(nodes[ready.rows], np.diff(indptr))
+            parts.append((values / np.float32(self.rounds), rows, nodes[ready.columns][indices]))
+        values, rows, columns = map(np.concatenate, zip(*parts, strict=True))
+        return csr_array((values, (rows, columns)), shape=self.shape)  # sums entries of several rounds
+
+    def matvec(self, x: Any) -> np.ndarray:
+        """Return the product with x; `scipy.sparse.linalg.aslinearoperator` and the solvers of SciPy call it."""
+        return self @ x
+
+    matmat = matvec
 
     def __matmul__(self, x: Any) -> np.ndarray:
         """Return the product with x, float32 of the shape of x, of the `rows` of this process.

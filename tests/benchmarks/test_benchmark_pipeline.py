@@ -76,7 +76,7 @@ def test_the_operator_is_that_of_all_cosines(benchmark, run, tmp_path, block):
     graph = benchmark("data_set_graph")
     features = graph.features_of(run, "vv")
     config = graph.options_of("10+10").model_copy(update={"neighbours": "exact", "block": block})
-    operator = build_graph(features.for_embedding, features.image_ptr, config, tmp_path).operator
+    operator = build_graph(list(features.layers), features.image_ptr, config, tmp_path).operator
     expected = brute_force(features, 10, 10, config.threshold)
     np.testing.assert_allclose(operator @ np.eye(features.nodes, dtype=np.float32), expected, atol=2e-6)
 

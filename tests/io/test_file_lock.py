@@ -27,7 +27,7 @@ for name in spectral_graph.__all__:
     getattr(spectral_graph, name)
 import numpy as np
 rows = np.random.default_rng(0).standard_normal((60, 8)).astype("f4")
-found = spectral_graph.spectral_embedding(rows, 15, channels=4, c_intra=3, c_inter=3)
+found = spectral_graph.spectral_embedding(rows, nodes_per_image=15, n_components=4, c_intra=3, c_inter=3)
 print(len(found.vectors))
 """
 

@@ -156,15 +156,15 @@ def test_an_embedding_refuses_a_device_before_it_searches(gpu: Any, monkeypatch:
         patch.setattr("spectral_graph.embed.build_graph", search)
         patch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(ConfigError, match=r"`device=cuda`: torch .* finds no CUDA GPU here"):
-            sg.spectral_embedding(vectors(), 25, channels=4, device="cuda")
+            sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="cuda")
         with pytest.raises(ConfigError, match="`device=tpu`: there is no such device"):
-            sg.spectral_embedding(vectors(), 25, channels=4, device="tpu")
+            sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="tpu")
         gpu(kernels="spectral_graph._CUDA was not compiled")
         with pytest.raises(ConfigError, match=r"`device=cuda:0`: the solver has no kernels for it: .*not compiled"):
-            sg.spectral_embedding(vectors(), 25, channels=4, device="cuda")
+            sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="cuda")
     gpu(free=10_000)
     with pytest.raises(DeviceMemoryError, match=r"24 columns for 300 nodes need 0\.000 GB; lower `channels`"):
-        sg.spectral_embedding(vectors(), 25, channels=4, device="cuda")
+        sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="cuda")
 
 
 def obstacle() -> str:
@@ -176,7 +176,10 @@ on_gpu = pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "-")
 
 @on_gpu
 def test_an_embedding_on_a_gpu_is_that_of_the_cpu() -> None:
-    here, there = (sg.spectral_embedding(vectors(), 25, channels=4, tol=1e-5, device=name) for name in ("cpu", "cuda"))
+    here, there = (
+        sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, tol=1e-5, device=name)
+        for name in ("cpu", "cuda")
+    )
     np.testing.assert_allclose(there.eigenvalues, here.eigenvalues, atol=1e-5)
     assert subspace_angles(there.vectors.astype(np.float64), here.vectors.astype(np.float64)).max() < 1e-2
 
