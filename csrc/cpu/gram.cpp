@@ -8,10 +8,10 @@
 #include <optional>
 #include <vector>
 
-#include "cpu/checks.h"
-#include "cpu/parallel.h"
-#include "cpu/tile_f64.h"
-#include "cpu/torch_api.h"
+#include "cpu/core/checks.h"
+#include "cpu/core/parallel.h"
+#include "cpu/core/tile_f64.h"
+#include "cpu/core/torch_api.h"
 
 namespace sg {
 namespace {

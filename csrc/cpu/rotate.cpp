@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <vector>
 
-#include "cpu/checks.h"
-#include "cpu/pages.h"
-#include "cpu/parallel.h"
-#include "cpu/tile_f64.h"
-#include "cpu/torch_api.h"
+#include "cpu/core/checks.h"
+#include "cpu/core/pages.h"
+#include "cpu/core/parallel.h"
+#include "cpu/core/tile_f64.h"
+#include "cpu/core/torch_api.h"
 
 namespace sg {
 namespace {

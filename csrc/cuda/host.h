@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "cpu/checks.h"
-#include "cpu/torch_api.h"
+#include "cpu/core/checks.h"
+#include "cpu/core/torch_api.h"
 #include "cuda/launch.h"
 
 #if defined(__CUDACC__)

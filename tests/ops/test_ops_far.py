@@ -9,7 +9,7 @@ import torch
 from spectral_graph.ops import csr_spmm, rayleigh
 
 CACHED = 16 << 20
-"""Bytes of matrix and x from which on rows are asked for earlier (csrc/cpu/spmm_rows.h)."""
+"""Bytes of matrix and x from which on rows are asked for earlier (csrc/cpu/spmm/spmm_rows.h)."""
 
 
 def matrix_of(rng, lengths, named):

@@ -34,7 +34,7 @@ FAULTS = (
     ),
     Fault(
         "eight numbers where seven are left",
-        "csr_sddmm.cpp",
+        "spmm/csr_sddmm.cpp",
         "k + kWidth <= count",
         "k + kWidth <= count + 1",
         "portable",
@@ -43,7 +43,7 @@ FAULTS = (
     ),
     Fault(
         "shift by all bits",
-        "topc_merge.cpp",
+        "affinity/topc_merge.cpp",
         "key = key << 32 | key >> 32",
         "key = key << 64 | key >> 32",
         "portable",
@@ -52,7 +52,7 @@ FAULTS = (
     ),
     Fault(
         "element past the end of a vector",
-        "topc_affinity.cpp",
+        "affinity/topc_affinity.cpp",
         "if (group_ends || slivers[b + 1].image != slivers[b].image)",
         "if (slivers[b + 1].image != slivers[b].image || group_ends)",
         "AVX2",

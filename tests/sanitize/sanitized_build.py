@@ -72,7 +72,7 @@ def build(csrc: Path = CSRC) -> Path:
     system = [f"-isystem{path}" for path in (torch / "include", sysconfig.get_path("include"))]
     compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
     common = hashlib.sha256(f"{compiler}{importlib.metadata.version('torch')}{FLAGS}".encode())
-    for header in sorted(csrc.glob("cpu/*.h")):
+    for header in sorted(csrc.glob("cpu/**/*.h")):
         common.update(f"{header.relative_to(csrc)}\n{header.read_text()}".encode())
     KEPT.mkdir(parents=True, exist_ok=True)
 
