@@ -274,7 +274,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kmeans_init": 10,
     },
 }
-"""`best` is what measures best here (docs/results.md); `paper` follows the paper's text (sections 3 and 4.2);
+"""`best` is what measures best here (docs/measurements.md); `paper` follows the paper's text (sections 3 and 4.2);
 `released` the authors' script (2100 mini-batches of 5 steps, the first 27 columns clustered)."""
 
 
