@@ -22,7 +22,7 @@ from spectral_graph.graph.merge import merge_layers
 from spectral_graph.graph.operator import merged_operator
 from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.solve.adam import AdamSettings, adam, open_state, solution
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.optimality import Exact, measure
 
 TITLES = {"paper": "Adam on Eqn. 4", "released": "Adam, objective and average as released"}
@@ -60,7 +60,11 @@ def main(arguments: list[str] | None = None) -> dict:
         work = Path(folder)
         begin = time.perf_counter()
         best, rounds = chebyshev(
-            operator, work / "exact", options.channels, per_image, options.tol, 10, 200, options.seed, lambda _: None
+            operator,
+            work / "exact",
+            ChebyshevSettings(options.channels, options.tol, 10, 200, options.seed),
+            per_image,
+            lambda _: None,
         )
         seconds = time.perf_counter() - begin
         exact = Exact(best.x[:, : options.channels], rounds[-1].ritz[: options.channels])

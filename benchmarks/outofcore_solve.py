@@ -22,7 +22,7 @@ from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.io.files import remove
 from spectral_graph.memory import peak_bytes
 from spectral_graph.solve.bank_rows import image_chunks
-from spectral_graph.solve.chebyshev import Round, chebyshev, rayleigh_quotients
+from spectral_graph.solve.chebyshev import ChebyshevSettings, Round, chebyshev, rayleigh_quotients
 from spectral_graph.solve.lanczos import STEPS
 from spectral_graph.solve.orthogonalise import orthogonalise
 from spectral_graph.solve.schedule import block_width
@@ -94,12 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found, rounds = chebyshev(
             operator,
             work,
-            options.channels,
+            ChebyshevSettings(options.channels, options.tol, DEGREE, options.max_rounds, 0),
             graph.nodes_per_image,
-            options.tol,
-            DEGREE,
-            options.max_rounds,
-            0,
             say,
         )
     shape = graph.nodes, options.channels

@@ -28,7 +28,7 @@ from spectral_graph.distributed.join import join_comm
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.local_operator import LocalOperator
 from spectral_graph.graph.operator import merged_operator
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.lanczos import STEPS
 from spectral_graph.solve.schedule import block_width
 
@@ -65,7 +65,11 @@ def work(options: argparse.Namespace) -> None:
         comm.barrier()
         begin = time.perf_counter()
         found, rounds = chebyshev(
-            operator, shared, options.channels, per_image, options.tol, options.degree, 60, 0, lambda _: None
+            operator,
+            shared,
+            ChebyshevSettings(options.channels, options.tol, options.degree, 60, 0),
+            per_image,
+            lambda _: None,
         )
         comm.barrier()
         seconds = time.perf_counter() - begin

@@ -32,7 +32,7 @@ from spectral_graph.config import KINDS
 from spectral_graph.embed import build_graph
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.operator import BlockOperator, merged_operator
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 
 Solver = Callable[[float], tuple[np.ndarray, np.ndarray]]
 PEERS = ("scipy eigsh", "scipy lobpcg", "torch.lobpcg")
@@ -109,7 +109,7 @@ def solvers(matrix: sp.csr_matrix, operator: BlockOperator, channels: int, work:
         as_torch = torch.sparse_csr_tensor(indptr, indices, values, matrix.shape)
 
     def ours(tol: float) -> tuple[np.ndarray, np.ndarray]:
-        found, rounds = chebyshev(operator, work, channels, 1, tol, 40, 60, 0, lambda _: None)
+        found, rounds = chebyshev(operator, work, ChebyshevSettings(channels, tol, 40, 60, 0), 1, lambda _: None)
         return rounds[-1].ritz[:channels], found.view()[:, :channels]
 
     def by_eigsh(tol: float) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ from spectral_graph.graph.neighbours import Method
 from spectral_graph.graph.operator import BlockOperator, merged_operator
 from spectral_graph.graph.selection import Selection
 from spectral_graph.io.files import remove
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.device_room import check_kernels, check_room
 from spectral_graph.vectors import first_nodes, ready_rows, split_layers
 
@@ -271,12 +271,8 @@ def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> E
         found, rounds = chebyshev(
             operator,
             work / "solve",
-            config.channels,
+            ChebyshevSettings.of(config),
             part,
-            config.tol,
-            config.degree,
-            config.max_rounds,
-            config.seed,
             lambda _: None,
             device=device if on_device else None,
         )

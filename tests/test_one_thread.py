@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from spectral_graph.config import make_config
 from spectral_graph.embed import build_graph
 from spectral_graph.one_thread import one_blas_thread, one_thread
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 
 
 def blas_threads():
@@ -64,6 +64,8 @@ def test_the_solver_holds_no_limit_while_the_caller_runs(tmp_path):
     rows = np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32)
     config, seen = make_config({"channels": 4, "tol": 1e-3, "c_intra": 3, "c_inter": 3, "neighbours": "exact"}), []
     operator = build_graph([(rows,)], None, config, tmp_path).operator
-    chebyshev(operator, tmp_path / "w", 4, 1, 1e-3, 20, 30, 0, lambda _: seen.append(set(blas_threads())))
+    chebyshev(
+        operator, tmp_path / "w", ChebyshevSettings(4, 1e-3, 20, 30, 0), 1, lambda _: seen.append(set(blas_threads()))
+    )
     assert seen and all(threads == {2} for threads in seen)
     assert set(blas_threads()) == {2}

@@ -18,7 +18,7 @@ from spectral_graph.per_image.operator import MergedAttention, head_graph
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.solve.adam import AdamSettings, open_state
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.orthogonalise import orthogonalise
 
 
@@ -31,7 +31,7 @@ def test_a_path_may_be_a_str(tmp_path):
     opened = GraphStore.open(place("g"))
     operator = merged_operator(opened, "symmetric")
     assert np.array_equal(operator @ np.array([1.0, 2.0]), [2, 1])
-    found, _ = chebyshev(operator, place("w"), 2, 1, 1e-4, 40, 5, 0, lambda _: None)
+    found, _ = chebyshev(operator, place("w"), ChebyshevSettings(2, 1e-4, 40, 5, 0), 1, lambda _: None)
     assert found.view().shape == (2, 2)
 
     bank = Bank(place("b"), (2, 2), ("X",), 1)

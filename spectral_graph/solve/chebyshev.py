@@ -1,4 +1,4 @@
-"""Exact leading eigenvectors by Chebyshev-filtered subspace iteration with Rayleigh-Ritz.
+"""Exact leading eigenvectors by filtered subspace iteration: polynomial filter, then Rayleigh-Ritz.
 
 Source: Y. Zhou, Y. Saad, M. L. Tiago, J. R. Chelikowsky, "Self-consistent-field calculations using
 Chebyshev-filtered subspace iteration", J. Comput. Phys. 219 (2006), https://doi.org/10.1016/j.jcp.2006.03.017.
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from spectral_graph.bank import Bank
+from spectral_graph.config import RunConfig
 from spectral_graph.distributed.shared_bank import begin_together, commit_together
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.operand import require_columns
@@ -40,6 +41,33 @@ from spectral_graph.solve.streaming import chunks, row_parts, workspace
 MEMORY_BYTES = 256 << 20
 """Up to this size altogether the columns and the working space are kept in memory instead of on disk."""
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
+
+
+@dataclass(frozen=True)
+class ChebyshevSettings:
+    """What the solver computes, and with how much memory.
+
+    Attributes:
+        n_components: number of eigenvectors, C.
+        tol: the solver stops when the residuals of all C eigenvectors are at most this.
+        degree: largest degree of the filter.
+        max_rounds: largest number of rounds of filter and Rayleigh-Ritz.
+        seed: of the starting block.
+        memory_bytes: memory for columns and working space; beyond it they lie on disk, with the same result. The
+            blocks of the operator may take what the columns leave.
+    """
+
+    n_components: int
+    tol: float = 1e-3
+    degree: int = 40
+    max_rounds: int = 30
+    seed: int = 0
+    memory_bytes: int = MEMORY_BYTES
+
+    @classmethod
+    def of(cls, config: RunConfig) -> ChebyshevSettings:
+        """Return the settings that the options of a run stand for."""
+        return cls(config.channels, config.tol, config.degree, config.max_rounds, config.seed)
 
 
 @dataclass(frozen=True)
@@ -69,15 +97,10 @@ class Eigenvectors:
 def chebyshev(
     operator: BlockOperator,
     work: str | Path,
-    channels: int,
+    settings: ChebyshevSettings,
     nodes_per_image: int,
-    tol: float,
-    degree: int,
-    max_rounds: int,
-    seed: int,
     on_round: Callable[[Round], None],
     start: np.ndarray | None = None,
-    memory_bytes: int = MEMORY_BYTES,
     device: torch.device | None = None,
 ) -> tuple[Eigenvectors, list[Round]]:
     """Compute the eigenvectors of the largest eigenvalues of a symmetric operator.
@@ -86,18 +109,12 @@ def chebyshev(
         operator: N x N; it knows which rows this process holds, and who holds the others: all of them must call. Where
             it has few nodes against the columns (solve/dense.py) its dense matrix is solved, in float64 on the CPU.
         work: folder of the working state; an interrupted call goes on from its last checkpoint.
-        channels: how many eigenvectors.
-        nodes_per_image: noted in the state.
-        tol: stop when the residuals of all `channels` eigenvectors are at most this.
-        degree: largest degree of the filter.
-        max_rounds: rounds at most; the last residuals tell how far it came.
-        seed: of the starting block.
+        settings: number of eigenvectors, residual, filter, memory.
+        nodes_per_image: rows of an image; noted in the state.
         on_round: called after each round.
         start: (N, any number) approximate eigenvectors to begin with, the leading ones first; the rows held here.
-        memory_bytes: what columns and working space may take of the memory; beyond it they lie on disk, with the same
-            result. What they leave of it the blocks of the operator may take.
-        device: the columns live there, and as many blocks as there is room for, the others in `memory_bytes` or on
-            disk; `check_room` tells whether they fit. The operators of a GPU add up in another order than those of
+        device: the columns live there, and as many blocks as there is room for, the others in memory or on disk;
+            `check_room` tells whether they fit. The operators of a GPU add up in another order than those of
             the CPU: the result agrees to rounding.
 
     Returns:
@@ -109,6 +126,7 @@ def chebyshev(
     """
     work = Path(work)
     n, rows, comm = operator.shape[0], operator.rows, operator.comm
+    channels, tol, seed = settings.n_components, settings.tol, settings.seed
     _check(channels, n, tol)
     if start is not None:
         _check_start(start, len(rows))
@@ -119,7 +137,7 @@ def chebyshev(
         return Eigenvectors(found, nodes_per_image, rows.start), [last]
     images = range(rows.start // nodes_per_image, rows.stop // nodes_per_image)
     resumed = comm.agree(Bank.exists(work / "state"))
-    with _columns(operator, width, work, memory_bytes, device) as (columns, (x, product, free)):
+    with _columns(operator, width, work, settings.memory_bytes, device) as (columns, (x, product, free)):
         if resumed:
             state = Bank.open(work / "state", verify=False)  # its rows are checked as they are read
             for begin, end in image_chunks(state, images):
@@ -131,11 +149,11 @@ def chebyshev(
             if spectrum.upper - spectrum.lower < NO_EDGES:
                 raise no_edges()
             columns.random(x, seed, 2)
-        schedule = Schedule(spectrum, n, channels, width, tol, degree, comm)
+        schedule = Schedule(spectrum, n, channels, width, tol, settings.degree, comm)
         saved = time.monotonic()
 
         def ended() -> bool:
-            return len(rounds) >= max_rounds or (bool(rounds) and rounds[-1].residuals[:channels].max() <= tol)
+            return len(rounds) >= settings.max_rounds or (bool(rounds) and rounds[-1].residuals[:channels].max() <= tol)
 
         while not ended():
             if not rounds and start is not None:
@@ -158,7 +176,7 @@ def chebyshev(
                 commit_together(state, comm, spectrum=asdict(spectrum), rounds=[_as_json(r) for r in rounds])
                 saved = time.monotonic()
             on_round(rounds[-1])
-        found = columns.as_result(x, work, memory_bytes)
+        found = columns.as_result(x, work, settings.memory_bytes)
     return Eigenvectors(found, nodes_per_image, rows.start), rounds
 
 

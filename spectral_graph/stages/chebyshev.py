@@ -11,7 +11,7 @@ import torch
 from spectral_graph.features.device import describe_device
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.runs.image_table import ImageTable
-from spectral_graph.solve.chebyshev import Eigenvectors, Round, chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, Eigenvectors, Round, chebyshev
 from spectral_graph.solve.signs import column_signs, largest_entries
 from spectral_graph.solve.streaming import chunks
 from spectral_graph.stages.context import Context
@@ -53,12 +53,8 @@ def solve_by_chebyshev(
         found, rounds = chebyshev(
             operator,
             work,
-            config.channels,
+            ChebyshevSettings.of(config),
             table.nodes_per_image,
-            config.tol,
-            config.degree,
-            config.max_rounds,
-            config.seed,
             show,
             start,
             device=device,

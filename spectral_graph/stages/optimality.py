@@ -9,7 +9,7 @@ import numpy as np
 from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.runs.image_table import ImageTable
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.optimality import Exact, measure
 from spectral_graph.stages.context import Context, graph_of
 from spectral_graph.stages.operator import operator_of
@@ -55,12 +55,8 @@ def judge(
         found, rounds = chebyshev(
             walk,
             work / "exact",
-            config.channels,
+            ChebyshevSettings.of(config),
             table.nodes_per_image,
-            config.tol,
-            config.degree,
-            config.max_rounds,
-            config.seed,
             lambda _: None,
             device=device,
         )

@@ -20,7 +20,7 @@ from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.local_operator import LocalOperator
 from spectral_graph.graph.random_walk import random_walk_form
 from spectral_graph.solve import chebyshev as solver
-from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev, rayleigh_quotients
 from spectral_graph.solve.optimality import measure
 from spectral_graph.solve.orthogonalise import orthogonalise
 
@@ -152,7 +152,9 @@ def solve(comm, path, work, channels, rounds=40, stop_after=None, start=None):
 
     first = None if start is None else np.ascontiguousarray(start[operator.rows.start : operator.rows.stop])
     per_image = GraphStore.open(path).attributes["nodes_per_image"]
-    found, done = chebyshev(operator, Path(work), channels, per_image, 1e-5, 3, rounds, 0, on_round, first)
+    found, done = chebyshev(
+        operator, Path(work), ChebyshevSettings(channels, 1e-5, 3, rounds, 0), per_image, on_round, first
+    )
     x = np.ascontiguousarray(found.view()[:, :channels])
     quotients = rayleigh_quotients(operator, x, work)
     value = measure(x, comm.sum(x.T.astype(np.float64) @ (operator @ x)), comm).value

@@ -12,7 +12,7 @@ from shared_work import in_processes, operator_of, random_graph, result_of, stor
 
 from spectral_graph.errors import DeviceMemoryError
 from spectral_graph.solve import device_room
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 
 PER_IMAGE, IMAGES, CHANNELS = 12, 9, 5
 NODES = PER_IMAGE * IMAGES
@@ -22,7 +22,9 @@ def solve(comm, path, work, places):
     """Solve with the columns of each process where `places` says: on a device, or not."""
     operator = operator_of(comm, path, work)
     device = torch.device("cpu") if places[comm.rank] else None
-    found, rounds = chebyshev(operator, Path(work), CHANNELS, PER_IMAGE, 1e-5, 6, 40, 0, lambda _: None, device=device)
+    found, rounds = chebyshev(
+        operator, Path(work), ChebyshevSettings(CHANNELS, 1e-5, 6, 40, 0), PER_IMAGE, lambda _: None, device=device
+    )
     return found.view()[:, :CHANNELS].copy(), rounds[-1].ritz[:CHANNELS], len(rounds)
 
 

@@ -23,7 +23,7 @@ from spectral_graph.bank import Bank
 from spectral_graph.errors import ConfigError, LostProcessError, SolverError
 from spectral_graph.graph.operator import merged_operator
 from spectral_graph.solve import streaming
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.streaming import random_rows
 
 PER_IMAGE, IMAGES = 12, 9
@@ -72,7 +72,11 @@ def test_eigenvectors_equal_dense_for_one_two_and_three_processes(tmp_path, scop
     values, vectors = np.linalg.eigh(dense)
     leading = vectors[:, ::-1][:, :5]
     one, rounds = chebyshev(
-        merged_operator(store, "symmetric"), tmp_path / "one", 5, PER_IMAGE, 1e-5, 3, 40, 0, lambda _: None
+        merged_operator(store, "symmetric"),
+        tmp_path / "one",
+        ChebyshevSettings(5, 1e-5, 3, 40, 0),
+        PER_IMAGE,
+        lambda _: None,
     )
     assert subspace_angles(one.view()[:, :5].astype(np.float64), leading).max() < 1e-4
     for size in (2, 3):
@@ -123,7 +127,11 @@ def test_a_solve_stopped_with_two_processes_goes_on_with_three_and_with_one(tmp_
     state = Bank.open(tmp_path / "w" / "state")
     assert len(state.notes["rounds"]) == 2 and state.generation == 2
     one, rounds = chebyshev(
-        merged_operator(store, "symmetric"), tmp_path / "w", 5, PER_IMAGE, 1e-5, 3, 40, 0, lambda _: None
+        merged_operator(store, "symmetric"),
+        tmp_path / "w",
+        ChebyshevSettings(5, 1e-5, 3, 40, 0),
+        PER_IMAGE,
+        lambda _: None,
     )
     assert len(rounds) > 2
     assert subspace_angles(one.view()[:, :5].astype(np.float64), leading).max() < 1e-4

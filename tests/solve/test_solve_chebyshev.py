@@ -8,7 +8,7 @@ from spectral_graph.errors import SolverError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.merge import merge_layers
 from spectral_graph.graph.operator import merged_operator
-from spectral_graph.solve.chebyshev import chebyshev, rayleigh_quotients
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev, rayleigh_quotients
 from spectral_graph.solve.lanczos import estimate_spectrum
 
 
@@ -37,7 +37,9 @@ def planted_store(path, nodes=400, groups=6, seed=0, normalisation="symmetric"):
 
 
 def run(operator, work, channels=8, tol=1e-4, max_rounds=40, degree=40, seed=0, on_round=lambda _: None, **more):
-    return chebyshev(operator, work, channels, 1, tol, degree, max_rounds, seed, on_round, **more)
+    memory = {name: more.pop(name) for name in ["memory_bytes"] if name in more}
+    settings = ChebyshevSettings(channels, tol, degree, max_rounds, seed, **memory)
+    return chebyshev(operator, work, settings, 1, on_round, **more)
 
 
 @pytest.mark.parametrize("normalisation", ["symmetric", "random_walk"])

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import eigsh
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.operator import merged_operator
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.schedule import block_width, locked_columns
 
 
@@ -28,7 +28,7 @@ def operator_of(path, matrix, parts=1):
 
 
 def solve(operator, work, channels, tol=1e-4, max_rounds=60, seed=0, **more):
-    return chebyshev(operator, work, channels, 1, tol, 40, max_rounds, seed, lambda _: None, **more)
+    return chebyshev(operator, work, ChebyshevSettings(channels, tol, 40, max_rounds, seed), 1, lambda _: None, **more)
 
 
 def normalised(a):

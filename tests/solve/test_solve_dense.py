@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from spectral_graph.errors import SolverError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.operator import merged_operator
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.dense import is_small
 from spectral_graph.solve.schedule import block_width
 
@@ -61,7 +61,7 @@ GRAPHS = {
 
 def check(operator, dense, work, channels):
     n = len(dense)
-    found, rounds = chebyshev(operator, work, channels, 1, TOL, 40, 60, 0, lambda _: None)
+    found, rounds = chebyshev(operator, work, ChebyshevSettings(channels, TOL, 40, 60, 0), 1, lambda _: None)
     last = rounds[-1]
     expected = np.linalg.eigvalsh(dense)[::-1]
     x = found.view()
@@ -103,7 +103,7 @@ def test_the_small_solution_is_reproducible_and_told_in_one_round(tmp_path):
     dense = normalised(GRAPHS["sixty nodes"])
     operator, seen = operator_of(tmp_path / "g", dense), []
     results = [
-        chebyshev(operator, str(tmp_path / w), 60, 1, TOL, 40, 1, seed, seen.append)
+        chebyshev(operator, str(tmp_path / w), ChebyshevSettings(60, TOL, 40, 1, seed), 1, seen.append)
         for w, seed in zip("ab", (0, 7), strict=True)
     ]
     assert np.array_equal(results[0][0].view(), results[1][0].view())
@@ -119,7 +119,7 @@ def test_large_operators_are_iterated():
 def test_a_graph_without_edges_is_refused(tmp_path, nodes):
     operator = operator_of(tmp_path / "g", np.zeros((nodes, nodes)))
     with pytest.raises(SolverError, match=r"no edges.*`threshold`"):
-        chebyshev(operator, tmp_path / "w", 1, 1, TOL, 40, 60, 0, lambda _: None)
+        chebyshev(operator, tmp_path / "w", ChebyshevSettings(1, TOL, 40, 60, 0), 1, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_a_graph_without_edges_is_refused(tmp_path, nodes):
 def test_requests_that_cannot_be_met_are_named(tmp_path, channels, tol):
     operator = operator_of(tmp_path / "g", normalised(GRAPHS["five nodes, all joined"]))
     with pytest.raises(SolverError, match="`tol=" if channels == 2 else "`channels=.*5 nodes") as refused:
-        chebyshev(operator, tmp_path / "w", channels, 1, tol, 40, 60, 0, lambda _: None)
+        chebyshev(operator, tmp_path / "w", ChebyshevSettings(channels, tol, 40, 60, 0), 1, lambda _: None)
     assert str(tol if channels == 2 else channels) in str(refused.value)
     start = np.ones((4, 2))
     with pytest.raises(SolverError, match=r"\(4, 2\)"):
-        chebyshev(operator, tmp_path / "w", 2, 1, TOL, 40, 60, 0, lambda _: None, start=start)
+        chebyshev(operator, tmp_path / "w", ChebyshevSettings(2, TOL, 40, 60, 0), 1, lambda _: None, start=start)

@@ -17,7 +17,7 @@ from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.ops.cuda import load_cuda
 from spectral_graph.ops.library import call
 from spectral_graph.solve import device_columns, device_room
-from spectral_graph.solve.chebyshev import chebyshev
+from spectral_graph.solve.chebyshev import ChebyshevSettings, chebyshev
 from spectral_graph.solve.device_operator import DeviceOperator
 from spectral_graph.solve.recurrence import step
 
@@ -63,8 +63,9 @@ def operator_of(store, kept_bytes=0):
     return BlockOperator(store, store.names("merged/symmetric"), about["nodes"], about["rounds"], kept_bytes)
 
 
-def solve(store, work, device=CPU, channels=20, tol=1e-5, on_round=lambda _: None, degree=3, **more):
-    return chebyshev(operator_of(store), work, channels, 1, tol, degree, 60, 0, on_round, device=device, **more)
+def solve(store, work, device=CPU, channels=20, tol=1e-5, on_round=lambda _: None, degree=3, start=None, **more):
+    settings = ChebyshevSettings(channels, tol, degree, 60, **more)
+    return chebyshev(operator_of(store), work, settings, 1, on_round, start, device)
 
 
 def angle(one, other):
