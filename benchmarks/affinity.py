@@ -79,7 +79,7 @@ def random_cases(count: int, dim: int) -> list[Case]:
 
 
 def feature_cases(store: FeatureStore, layer: str, images: int) -> list[Case]:
-    """Return the centred unit rows of a layer in so many images spread over the run, as name, query and key."""
+    """Return the centred unit rows of a layer in that many images spread over the run, as name, query and key."""
     slots = np.linspace(0, store.slots - 1, min(images, store.slots)).round().astype(int).tolist()
 
     def unit(kind: str) -> torch.Tensor:
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
 
 
 def compare_at(source: str, nodes: int, cases: list[Case], options: argparse.Namespace) -> list[Row]:
-    """Compare on images of so many nodes: values with themselves, and queries with keys."""
+    """Compare on images of that many nodes: values with themselves, and queries with keys."""
     lists = (options.intra, options.inter)
     rows: list[Row] = []
     for name, a, b in cases:

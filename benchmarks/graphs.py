@@ -48,7 +48,7 @@ class Graph:
 
     @property
     def shape(self) -> str:
-        """Name and size in words."""
+        """Name and size, for the table."""
         return f"{self.name}: {self.rows} x {self.columns}, {self.entries} entries"
 
     @property

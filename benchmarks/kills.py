@@ -3,7 +3,7 @@
     python -m benchmarks.kills [--kills 60] [--options "--scope batch --solver adam"] [--seed 0] [--json FILE]
     python -m benchmarks.kills --image [--kills 60] [--options "--solver adam"] [--seed 0] [--json FILE]
 
-Runs the whole way on photos of the built-in sample, once in peace; then again in a new folder, killed with SIGKILL at
+Runs all stages on photos of the built-in sample, once undisturbed; then again in a new folder, killed with SIGKILL at
 random instants and begun anew by the same command, until it completes; then in another folder, until there were enough
 kills. All stages get their share of them, each at an instant drawn uniformly over the length that the stage had in
 peace. Every completed run is compared byte for byte with the one in peace. With --image the run is that of
@@ -73,7 +73,7 @@ class Work:
     """What is killed.
 
     Attributes:
-        line: the command that begins it and goes on with it, without the folder.
+        line: the command that starts and resumes it, without the folder.
         stages: that are aimed at.
         artefacts: patterns of the files that are compared, by what they hold.
     """
@@ -115,7 +115,7 @@ def running(out: Path) -> str | None:
 
 
 def has_taken_up(process: subprocess.Popen[bytes], out: Path) -> bool:
-    """Tell whether the process holds the lock of the run, that is, has read what the one before it left."""
+    """Return whether the process holds the lock of the run, that is, has read what the one before it left."""
     with contextlib.suppress(OSError):
         return any(link.readlink() == out / ".lock" for link in Path(f"/proc/{process.pid}/fd").iterdir())
     return False

@@ -59,7 +59,7 @@ class Cap:
 
 @contextmanager
 def capped(limit: int) -> Iterator[Cap]:
-    """Lend a cap: the first of control group version 1, version 2 and RLIMIT_DATA that works."""
+    """Yield a cap: the first of control group version 1, version 2 and RLIMIT_DATA that works."""
     for root, file, peak, words in (
         (V1, "memory.limit_in_bytes", "memory.max_usage_in_bytes", "control group (version 1)"),
         (V2, "memory.max", "memory.peak", "control group (version 2)"),

@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, object]]:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=["ncut", "sklearn"])
     parser.add_argument("--rounds", type=int, default=3, help="how often ours and the peers take turns")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds that SpectralEmbedding may take")
-    parser.add_argument("--images", type=int, help="use the first so many images only")
+    parser.add_argument("--images", type=int, help="use the first IMAGES images only")
     parser.add_argument("--clusters", type=int, help="K; the number of classes by default")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of K-means")
     parser.add_argument("--block", type=int, help="nodes in one block of the graph; sets memory, not the graph")

@@ -47,7 +47,7 @@ def interleaved(calls: Mapping[str, Callable[[], object]], seconds: float) -> di
 
     Args:
         calls: what is timed, by name.
-        seconds: how long to go on, at least; never less than five rounds.
+        seconds: shortest duration; never less than five rounds.
     """
     for call in calls.values():
         call()

@@ -42,7 +42,7 @@ class WeightsError(SpectralGraphError, FileNotFoundError):
 
 
 class DeviceMemoryError(SpectralGraphError, MemoryError):
-    """A GPU has too little memory for what it shall compute."""
+    """A GPU has too little memory for the computation."""
 
 
 class FeatureError(SpectralGraphError, ValueError):

@@ -66,7 +66,7 @@ def _require_data(config: RunConfig, out: Path) -> None:
 
 
 def _in_place(config: RunConfig, root: Path | None) -> RunConfig:
-    """Return the options with absolute paths, so that the run can go on from another folder.
+    """Return the options with absolute paths, so that the run can be resumed from another folder.
 
     Args:
         config: the options.
@@ -115,7 +115,7 @@ def run(
         options: all options of `spectral-graph build --help`, by name: root, split, size, model, layers, kinds, ...
 
     Raises:
-        SpectralGraphError: see the stages; what was finished before stays, and the same call resumes.
+        SpectralGraphError: see the stages; finished stages are kept, and the same call resumes.
     """
     from spectral_graph.runs.open_run import open_run
 
@@ -163,15 +163,15 @@ def run_pipeline(
         The run directory.
 
     Raises:
-        SpectralGraphError: see the stages; what was finished before stays, and the same call goes on from there.
+        SpectralGraphError: see the stages; finished stages are kept, and the same call resumes there.
     """
     out = Path(out)
     for name, stage in (("until", until), ("force", force)):
         if stage not in STAGES and (name == "until" or stage is not None):
             raise ConfigError(f"{name} {stage!r}: there is no such stage; give one of {', '.join(STAGES)}")
     with join_comm() as comm:
-        speaker = reporter or Reporter() if comm.is_rank0 else Reporter(quiet=True)
-        _run_stages(config, out, preset, until, force, command, given, speaker, publish, comm)
+        shown = reporter or Reporter() if comm.is_rank0 else Reporter(quiet=True)
+        _run_stages(config, out, preset, until, force, command, given, shown, publish, comm)
     return out
 
 

@@ -67,7 +67,7 @@ class AdamSettings:
         return -(-self.steps // self.inner_steps)
 
     def steps_after(self, visits: int) -> int:
-        """Return the number of steps done after so many visits."""
+        """Return the number of steps done after that many visits."""
         return min(visits * self.inner_steps, self.steps)
 
 

@@ -27,10 +27,10 @@ def image_chunks(bank: Bank, images: range | None = None) -> Iterator[tuple[int,
 
 @contextmanager
 def float32_rows(bank: Bank, work: Path, images: range | None = None) -> Iterator[np.ndarray]:
-    """Lend X of the draft, or of the current generation where none was begun, as (nodes, channels) float32.
+    """Yield X as (nodes, channels) float32: the uncommitted generation if one is open, else the current one.
 
     Args:
-        bank: a float32 bank lends its memory map; a bfloat16 bank a memory-mapped float32 copy.
+        bank: of a float32 bank its memory map is given, of a bfloat16 bank a memory-mapped float32 copy.
         work: folder for that copy.
         images: whose rows; those of all by default.
     """
@@ -40,7 +40,7 @@ def float32_rows(bank: Bank, work: Path, images: range | None = None) -> Iterato
         x = bank.draft() if bank.drafting else bank.view()
         yield x[first * nodes : images.stop * nodes]
         return
-    # A folder of its own: the borrower may take scratch files in `work`.
+    # A separate folder: the caller may use scratch files in `work`.
     with scratch(work / "float32", (len(images) * nodes, bank.channels), 1) as (wide,):
         for start, stop in image_chunks(bank, images):
             wide[(start - first) * nodes : (stop - first) * nodes] = bank.read(start, stop)

@@ -108,7 +108,7 @@ def chebyshev(
     Args:
         operator: N x N; it knows which rows this process holds, and who holds the others: all of them must call. Where
             it has few nodes against the columns (solve/dense.py) its dense matrix is solved, in float64 on the CPU.
-        work: folder of the working state; an interrupted call goes on from its last checkpoint.
+        work: folder of the working state; an interrupted call resumes from its last checkpoint.
         settings: number of eigenvectors, residual, filter, memory.
         nodes_per_image: rows of an image; noted in the state.
         on_round: called after each round.

@@ -32,7 +32,7 @@ def no_edges() -> SolverError:
 
 
 def is_small(nodes: int, width: int) -> bool:
-    """Tell whether the dense matrix is solved instead of iterating `width` columns."""
+    """Return whether the dense matrix is solved instead of iterating `width` columns."""
     return nodes <= MOST_NODES and width >= SHARE * nodes
 
 
@@ -66,7 +66,7 @@ def dense_eigenvectors(operator: BlockOperator, width: int) -> tuple[np.ndarray,
     # One thread: the sums of BLAS depend on how many there are.
     with one_blas_thread():
         values, vectors = eigh(matrix, subset_by_index=(nodes - width, nodes - 1))
-    # All processes go on with the same bits: they may have different processors.
+    # All processes continue with the bits of rank 0: their processors may round differently.
     values, vectors = map(comm.broadcast, map(np.ascontiguousarray, (values[::-1], vectors[:, ::-1])))
     stored = vectors.astype(np.float32)
     wide = stored.astype(np.float64)

@@ -93,7 +93,7 @@ class DeviceColumns:
 def device_columns(
     operator: BlockOperator, width: int, device: torch.device, memory_bytes: int
 ) -> Iterator[tuple[DeviceColumns, list[torch.Tensor]]]:
-    """Lend three arrays of columns on a device; blocks of the operator stay there as far as there is room.
+    """Yield three arrays of columns on a device; as many blocks of the operator stay there as fit.
 
     Args:
         operator: N x N.

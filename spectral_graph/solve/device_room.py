@@ -31,7 +31,7 @@ def check_room(device: torch.device, operator: BlockOperator, channels: int) -> 
     """Make sure that the solver's columns fit a device.
 
     Args:
-        device: where they shall live.
+        device: where they are stored.
         operator: N x N.
         channels: how many eigenvectors are asked for.
 

@@ -74,7 +74,7 @@ class HostColumns:
 def host_columns(
     operator: BlockOperator, width: int, work: Path, memory_bytes: int
 ) -> Iterator[tuple[HostColumns, list[np.ndarray]]]:
-    """Lend three arrays of columns, in memory if they fit `memory_bytes` and else memory-mapped.
+    """Yield three arrays of columns, in memory if they fit `memory_bytes`, else memory-mapped.
 
     Args:
         operator: N x N; what the columns leave of `memory_bytes` its blocks may take.

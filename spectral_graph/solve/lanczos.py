@@ -44,7 +44,7 @@ class Spectrum:
         return float(self.values_at(np.array([count]))[0])
 
     def values_at(self, counts: np.ndarray) -> np.ndarray:
-        """Return the values above which about so many eigenvalues lie, (n,) float64 as the counts."""
+        """Return the values above which about `counts` eigenvalues lie, (n,) float64."""
         return np.interp(np.log(np.maximum(counts, 1e-9)), np.log(self.counts), self.values)
 
 
@@ -76,7 +76,7 @@ def estimate_spectrum(operator: Operator, seed: int, steps: int = STEPS) -> Spec
         before, v = v, w / np.float32(beta[-1])
     with one_blas_thread():
         solution = eigh_tridiagonal(alpha, beta[: len(alpha) - 1])
-    # All processes go on with the same bits: they may have different processors.
+    # All processes continue with the bits of rank 0: their processors may round differently.
     ritz, vectors = map(comm.broadcast, solution)
     residuals = beta[-1] * np.abs(vectors[-1])
     lower, upper = float(ritz[0] - residuals[0]), float(ritz[-1] + residuals[-1])

@@ -1,4 +1,4 @@
-"""Reorthogonalisation of the bank (Eqn. 8 of the paper), streamed; an interrupted call goes on where it was."""
+"""Reorthogonalisation of the bank (Eqn. 8 of the paper), streamed; an interrupted call resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def orthogonalise(
         eigenvalues, u = np.maximum(weights[::-1], 0), vectors[:, ::-1]
     else:
         eigenvalues, u = _ritz(source, square, apply, passes, work, comm)
-    # All processes go on with the same bits: they may have different processors.
+    # All processes continue with the bits of rank 0: their processors may round differently.
     eigenvalues, u = comm.broadcast(eigenvalues), comm.broadcast(u)
     u = np.array(u * _signs(source, u, passes, comm))
     if not target.left_behind():

@@ -1,4 +1,4 @@
-"""Passes over a bank, chunk by chunk, that an interrupted process takes up again where it was."""
+"""Passes over a bank, chunk by chunk; an interrupted process resumes at the chunk where it stopped."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def rayleigh_ritz(
     squares = comm.sum(columns.grams(y, sy))
     with one_blas_thread():
         solution = _small_problem(*squares)
-    # All processes go on with the same bits: they may have different processors.
+    # All processes continue with the bits of rank 0: their processors may round differently.
     full, values, residuals = map(comm.broadcast, solution)
     columns.rotate(y, full, out)
     rank = int(np.isfinite(values).sum())

@@ -25,9 +25,9 @@ SAFETY = 3.2
 LARGEST_RANGE = 4e3
 """Beyond this growth of the first filtered column over the last wanted one the latter drowns in rounding errors."""
 PLACES = 400
-"""So many places stand for the eigenvalues that are damped."""
+"""Number of points that represent the damped eigenvalues."""
 UNSEEN = 0.003
-"""Of all nodes: so many eigenvalues are taken to lie anywhere below the wanted ones, whatever the estimate says."""
+"""Share of the eigenvalues that is assumed to lie anywhere below the wanted ones, whatever the estimate says."""
 GAP = 1e-2
 """Of the width of the spectrum: what is damped is taken to lie at least so far below what is wanted."""
 

@@ -79,7 +79,7 @@ def rotate_into(x: np.ndarray, u: np.ndarray, out: np.ndarray) -> None:
 
 @contextmanager
 def scratch(folder: Path, shape: tuple[int, int], count: int) -> Iterator[list[np.ndarray]]:
-    """Lend `count` memory-mapped (N, C) float32 arrays in `folder`; their files are removed afterwards."""
+    """Yield `count` memory-mapped (N, C) float32 arrays in `folder`; their files are removed afterwards."""
     size = shape[0] * shape[1] * 4
     folder.mkdir(parents=True, exist_ok=True)
     require_space(folder, size * count, "working space of the solver")
@@ -98,7 +98,7 @@ def scratch(folder: Path, shape: tuple[int, int], count: int) -> Iterator[list[n
 
 @contextmanager
 def workspace(folder: Path, shape: tuple[int, int], count: int, budget: int) -> Iterator[list[np.ndarray]]:
-    """Lend `count` (N, C) float32 arrays: in memory where they fit `budget` bytes altogether, else as `scratch`."""
+    """Yield `count` (N, C) float32 arrays: in memory where they fit `budget` bytes altogether, else as `scratch`."""
     if shape[0] * shape[1] * 4 * count <= budget:
         yield [line_aligned(shape) for _ in range(count)]
         return

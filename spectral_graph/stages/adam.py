@@ -16,7 +16,7 @@ from spectral_graph.stages.context import Context, graph_of
 def solve_by_adam(
     context: Context, table: ImageTable, kind: str
 ) -> tuple[Callable[[int, int], np.ndarray], dict[str, Any]]:
-    """Run Adam on one affinity; an interrupted run goes on from its last checkpoint.
+    """Run Adam on one affinity; an interrupted run resumes from its last checkpoint.
 
     Returns:
         The reader of the solution's rows, by images start..stop, and the notes for the bank.

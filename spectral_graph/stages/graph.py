@@ -46,7 +46,7 @@ def build_graphs(context: Context) -> None:
 
 
 def _turns(comm: Comm, dealt: int) -> Callable[[int], bool]:
-    """Return a function that tells of a part's number whether it is this process's, after `dealt` parts before."""
+    """Return a function that says whether a part, by its number, belongs to this process; `dealt` parts came before."""
     return lambda part: (dealt + part) % comm.size == comm.rank
 
 
@@ -55,7 +55,7 @@ def build_batch_scope(builder: GraphBuilder, mine: Callable[[int], bool]) -> Gra
 
     Args:
         builder: the graph.
-        mine: tells of the number of a mini-batch whether this process is to build it.
+        mine: whether this process builds the mini-batch of a number.
 
     Returns:
         The store.

@@ -55,7 +55,7 @@ class GraphBuilder:
 
     @property
     def same(self) -> bool:
-        """Tell whether queries are keys."""
+        """Return whether queries are keys."""
         return self.tensors[0] == self.tensors[1]
 
     @property
@@ -71,7 +71,7 @@ class GraphBuilder:
         return coarse_attribute(self.config.coarse_layers, grids, layers, self.table.grid)
 
     def on_own_grid(self, layer: str) -> bool:
-        """Tell whether the graph of a layer has the nodes of the layer's own, coarser grid."""
+        """Return whether the graph of a layer has the nodes of the layer's own, coarser grid."""
         return self.config.coarse_layers != "features" and self.features.grid_of(layer) != self.table.grid
 
     def nodes_per_image(self, layer: str) -> int:

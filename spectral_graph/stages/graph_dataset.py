@@ -23,7 +23,7 @@ def build_dataset_scope(builder: GraphBuilder, mine: Callable[[int], bool]) -> G
 
     Args:
         builder: the graph.
-        mine: tells of the number of a layer whether this process is to build it.
+        mine: whether this process builds the layer of a number.
 
     Returns:
         The store.

@@ -20,7 +20,7 @@ LARGEST_EXACT = 1 << 20
 
 
 def wants_exact(context: Context, table: ImageTable) -> bool:
-    """Tell whether the exact solution is to be computed for comparison."""
+    """Return whether the exact solution is to be computed for comparison."""
     config = context.config
     small = config.channels <= table.nodes and table.nodes * config.channels <= LARGEST_EXACT
     return config.optimality == "angles" or (config.optimality == "auto" and small)

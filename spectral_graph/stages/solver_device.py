@@ -19,7 +19,7 @@ from spectral_graph.stages.context import Context
 
 @contextmanager
 def solver_device(context: Context, operator: BlockOperator, what: str) -> Iterator[torch.device | None]:
-    """Lend the device that `--device` names; None, for the CPU, where the solver cannot use it, and a note says why.
+    """Yield the device that `--device` names; None, for the CPU, where the solver cannot use it, and a note says why.
 
     Features may come from a GPU on another machine, or from one that is too small for the solver: what is missing here
     does not end the run.

@@ -19,7 +19,7 @@ from spectral_graph.stages.context import Context, bank_of
 
 @contextmanager
 def warm_start(context: Context, table: ImageTable, kind: str, work: Path) -> Iterator[np.ndarray | None]:
-    """Lend the eigenvectors (N, C) float32 that the run `--warm-start` has for this affinity; None without one.
+    """Yield the eigenvectors (N, C) float32 that the run `--warm-start` has for this affinity; None without one.
 
     Of their rows those of the images of this process. A run on another grid is resampled (g of the paper, bilinear),
     image by image.
