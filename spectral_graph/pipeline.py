@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from spectral_graph.config import STAGES, RunConfig, make_config
 from spectral_graph.data import Dataset, open_dataset
 from spectral_graph.data.inputs import TABLE, Digests, labels_fingerprint, photos_fingerprint, weights_fingerprint
-from spectral_graph.distributed.comm import Comm
 from spectral_graph.distributed.join import join_comm, process_of_machine
 from spectral_graph.errors import ConfigError, MissingDataError
 from spectral_graph.io.files import reporting_full_disk
@@ -171,52 +170,47 @@ def run_pipeline(
             raise ConfigError(f"{name} {stage!r}: there is no such stage; give one of {', '.join(STAGES)}")
     with join_comm() as comm:
         shown = reporter or Reporter() if comm.is_rank0 else Reporter(quiet=True)
-        _run_stages(config, out, preset, until, force, command, given, shown, publish, comm)
+        _require_data(config, out)
+        dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels, config.ignore)
+        config = _in_place(config, dataset.root)
+        for note in (*dataset.notes, *dataset.left_out, *check_labels(config, dataset)):
+            shown.note(note)
+        _check_device(config, out, force)
+        with RunDirectory(out, comm) as opened:
+            digests = Digests(out / TABLE)
+            inputs = _fingerprints(config, dataset, digests, shown) if comm.is_rank0 else {"fingerprint": ""}
+            opened.open(config, preset, force=force, **inputs)
+            if comm.is_rank0:
+                digests.save()
+            _record_call(opened, config, command, given)
+            _compute(Context(config, opened, dataset, shown, comm), until, publish)
     return out
 
 
-def _run_stages(
-    config: RunConfig,
-    out: Path,
-    preset: str,
-    until: str,
-    force: str | None,
-    command: str,
-    given: Mapping[str, Any] | None,
-    reporter: Reporter,
-    publish: Callable[[], None] | None,
-    comm: Comm,
-) -> None:
-    _require_data(config, out)
-    dataset = open_dataset(config.dataset, config.root, config.split, config.limit, config.labels, config.ignore)
-    config = _in_place(config, dataset.root)
-    for note in (*dataset.notes, *dataset.left_out, *check_labels(config, dataset)):
-        reporter.note(note)
-    _check_device(config, out, force)
-    with RunDirectory(out, comm) as run:
-        digests = Digests(out / TABLE)
-        inputs = _fingerprints(config, dataset, digests, reporter) if comm.is_rank0 else {"fingerprint": ""}
-        run.open(config, preset, force=force, **inputs)
-        if comm.is_rank0:
-            digests.save()
-        if command:
-            run.manifest["command"] = readable(command)
-        options = config.model_dump(mode="json")
-        chosen = options if given is None else {name: options[name] for name in given if name in options}
-        # Without it a later call would look for the data where the variable points by then.
-        run.manifest["given"] = {**chosen, "root": options["root"]} if config.root is not None else chosen
-        run.save()
-        missing = config.warm_start is not None and not config.warm_start.is_dir()
-        if missing and not run.complete("solve") and until not in ("extract", "graph"):
-            raise ConfigError(f"`warm_start={config.warm_start}`: there is no such folder; name an earlier run")
-        context = Context(config, run, dataset, reporter, comm)
-        for name in STAGES[: STAGES.index(until) + 1]:
-            if run.complete(name):
-                continue
-            with reporting_full_disk(out), run.stage(name):
-                if comm.is_rank0 or name in SHARED:
-                    _stage(name)(context)
-            record = run.manifest["stages"][name]
-            reporter.note(f"{name}: {record['seconds']:.1f} s, peak {record['peak_bytes'] / 1e9:.2f} GB")
-            if publish is not None and comm.is_rank0:
-                publish()
+def _record_call(opened: RunDirectory, config: RunConfig, command: str, given: Mapping[str, Any] | None) -> None:
+    """Write to run.json how the run was called, and which options the user chose."""
+    if command:
+        opened.manifest["command"] = readable(command)
+    options = config.model_dump(mode="json")
+    chosen = options if given is None else {name: options[name] for name in given if name in options}
+    # Without it a later call would look for the data where the variable points by then.
+    opened.manifest["given"] = {**chosen, "root": options["root"]} if config.root is not None else chosen
+    opened.save()
+
+
+def _compute(context: Context, until: str, publish: Callable[[], None] | None) -> None:
+    """Compute the stages that are not complete, in order, up to `until`."""
+    config, opened, comm = context.config, context.run, context.comm
+    missing = config.warm_start is not None and not config.warm_start.is_dir()
+    if missing and not opened.complete("solve") and until not in ("extract", "graph"):
+        raise ConfigError(f"`warm_start={config.warm_start}`: there is no such folder; name an earlier run")
+    for name in STAGES[: STAGES.index(until) + 1]:
+        if opened.complete(name):
+            continue
+        with reporting_full_disk(opened.path), opened.stage(name):
+            if comm.is_rank0 or name in SHARED:
+                _stage(name)(context)
+        record = opened.manifest["stages"][name]
+        context.reporter.note(f"{name}: {record['seconds']:.1f} s, peak {record['peak_bytes'] / 1e9:.2f} GB")
+        if publish is not None and comm.is_rank0:
+            publish()
