@@ -10,6 +10,7 @@ import chromium
 import jinja2
 import pytest
 from PIL import Image
+from report_entries import method
 
 from spectral_graph.per_image import page as photos_page
 from spectral_graph.report import html
@@ -55,18 +56,18 @@ def hostile_report(content):
         preset=TEXT,
         notes=HOSTILE,
         classes=HOSTILE[:4],
-        coordinate_unit=TEXT,
         options={TEXT: dict(zip(names, HOSTILE, strict=True))},
         versions=dict(zip(names, HOSTILE, strict=True)),
         dataset=DatasetFacts(TEXT, TEXT, 3, 1, (6, 8), (84, 112), TEXT, list(zip(names, HOSTILE, strict=True))),
         eigenvalues={HOSTILE[3]: [1.0, 0.5]},
         residuals={},
         history=[replace(content.history[0], pathway=HOSTILE[0], quantity=HOSTILE[1], step=HOSTILE[2])],
-        per_class={HOSTILE[0]: dict.fromkeys(HOSTILE[:4], content.per_class["V-V"]["sky"])},
-        scores=[replace(content.scores[0], method=TEXT)],
+        methods=[
+            method(HOSTILE[0], [(0.2,), (0.6,)], [(0.1,), (0.6,)], 61.37, dict.fromkeys(HOSTILE[:4], (0.3, 0.2, 5000))),
+        ],
         graphs=[replace(content.graphs[0], pathway=TEXT, layer=TEXT, kind=TEXT)],
         stages=[replace(stage, name=name, state=name) for stage, name in zip(content.stages, HOSTILE, strict=False)],
-        files=[replace(content.files[0], path=TEXT, what=TEXT)],
+        files=[replace(content.files[0], path=TEXT, description=TEXT)],
         gallery=[replace(content.gallery[0], id=name, pathways={name: view}) for name in names],
         licences=[PhotoLicence(name, text, text) for name, text in zip(names, HOSTILE, strict=True)]
         + [PhotoLicence("web", TEXT, f"https://example.org/{HOSTILE[1]}")],
@@ -91,7 +92,7 @@ def write(kind, content, folder, charts=True):
         report = hostile_report(content)
         if not charts:
             few = report.gallery[:2]
-            report = replace(report, eigenvalues={}, history=(), per_class={}, stages=(), gallery=few)
+            report = replace(report, eigenvalues={}, history=(), methods=(), stages=(), gallery=few)
         return write_report(report, folder / "report")
     skipped = [(name, name) for name in HOSTILE]
     return photos_page.write_page(photo_results(folder), skipped, TEXT)

@@ -8,15 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_graph.report.colours import as_hex, colour_table, oklab, series_colours
 from spectral_graph.report.content import GalleryItem, PathwayView
 from spectral_graph.report.gallery import gallery_limits
 from spectral_graph.report.pictures import (
     agreement,
+    as_hex,
     borders,
     cluster_colours,
+    colour_table,
     common_limits,
     eigenvector_picture,
+    oklab,
     overlay,
     triples,
 )
@@ -70,9 +72,7 @@ def test_oklab_of_the_published_examples():
     assert np.allclose(oklab(rgb), expected, atol=2e-4)
 
 
-def test_series_colours_differ_and_hex_is_hex():
-    colours = series_colours(["V-V", "Q-K", "V-V", "K-means"])
-    assert list(colours) == ["V-V", "Q-K", "K-means"] and len(set(colours.values())) == 3
+def test_hex_code_of_a_colour():
     assert as_hex(np.array([255, 0, 16], np.uint8)) == "#ff0010"
 
 
@@ -106,22 +106,11 @@ def test_one_value_has_one_colour_in_every_photo():
     wide, narrow = (rng.normal(size=(6, 6, 3)).astype(np.float32) * spread for spread in (5, 0.1))
     wide[2:5, 2:5] = narrow[2:5, 2:5] = common
     items = [GalleryItem(str(i), PHOTO, None, {"V-V": PathwayView(view)}) for i, view in enumerate((wide, narrow))]
-    limits = gallery_limits(items, {})["V-V"]
+    limits = gallery_limits(items)["V-V"]
     first, second = (eigenvector_picture(view, (0, 1, 2), limits, (60, 60))[35, 35] for view in (wide, narrow))
     assert np.array_equal(first, second)
     low, high = limits
     assert np.array_equal(first, np.round(255 * np.clip((common.astype(float) - low) / (high - low), 0, 1)))
-
-
-def test_limits_of_the_caller_are_used():
-    given_limits = (np.zeros(3), np.full(3, 2.0))
-    item = GalleryItem(
-        "a", PHOTO, None, {"V-V": PathwayView(np.ones((2, 2, 3), np.float32)), "Q-K": PathwayView(np.eye(3)[None])}
-    )
-    limits = gallery_limits([item], {"V-V": given_limits})
-    assert limits["V-V"] is given_limits and set(limits) == {"V-V", "Q-K"}
-    picture = eigenvector_picture(np.ones((2, 2, 3)), (0, 1, 2), given_limits, (4, 4))
-    assert np.all(picture == 128)
 
 
 @pytest.mark.parametrize("size", [(23, 31), (60, 80), (7, 90)])
