@@ -1,4 +1,4 @@
-"""Pages in a real browser: names and texts of others stay text, and what is the page's own works."""
+"""Pages in a real browser: hostile names stay text, and the page's own style and script work."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def without_policy(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["report", "photos"])
-def test_text_of_others_is_text_and_the_page_works(browser, content, tmp_path, kind):
+def test_hostile_text_is_shown_as_text(browser, content, tmp_path, kind):
     seen = browser.visit(write(kind, content, tmp_path))
     assert ATTACKED not in seen.title.split() and seen.title != ATTACKED
     assert seen.refused == []
@@ -129,9 +129,7 @@ def test_text_of_others_is_text_and_the_page_works(browser, content, tmp_path, k
 
 @pytest.mark.parametrize("kind", ["report", "photos"])
 @pytest.mark.parametrize("fault", ["escaping", "policy", "both"])
-def test_escaping_and_policy_each_suffice_and_an_attack_is_noticed(
-    browser, content, tmp_path, monkeypatch, kind, fault
-):
+def test_escaping_and_policy_each_stop_an_attack(browser, content, tmp_path, monkeypatch, kind, fault):
     if fault in ("escaping", "both"):
         without_escaping(monkeypatch)
     if fault in ("policy", "both"):
@@ -141,7 +139,7 @@ def test_escaping_and_policy_each_suffice_and_an_attack_is_noticed(
     assert (seen.refused != []) == (fault == "escaping")
 
 
-def test_the_viewer_of_the_report_opens_and_turns_pages(browser, small, tmp_path):
+def test_viewer_opens_and_turns_pages(browser, small, tmp_path):
     browser.visit(write_report(replace(small, stages=()), tmp_path / "report"))
     browser.run('document.querySelector("a.zoom").click()')
     assert browser.run('document.getElementById("viewer").open')

@@ -1,4 +1,4 @@
-"""The page: well-formed, self-contained, complete, safe, and never half-written."""
+"""The page is well-formed, self-contained, complete and safe."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_page_is_well_formed_self_contained_and_accessible(content, read, tmp_pa
     assert all(attrs["aria-label"] for attrs in seen.of("div") if attrs.get("role") == "img")
 
 
-def test_pictures_of_the_page_open_and_have_files_beside_them(content, read, tmp_path):
+def test_pictures_are_embedded_and_saved(content, read, tmp_path):
     path = write_report(content, tmp_path / "report")
     seen = read(path)
     uris = [attrs["src"] for attrs in seen.of("img") if attrs["src"] != "data:,"]
@@ -91,7 +91,7 @@ def test_pictures_of_the_page_open_and_have_files_beside_them(content, read, tmp
     assert names == {name for name in names if name.endswith(".png")} | {"index.html"}
 
 
-def test_page_contains_all_that_it_was_given(content, read, tmp_path):
+def test_page_shows_all_content(content, read, tmp_path):
     seen = read(write_report(content, tmp_path / "report"))
     titles = " | ".join(attrs["title"] for _, attrs in seen.tags if attrs.get("title"))
     plus = "\N{PLUS-MINUS SIGN}"
@@ -175,7 +175,7 @@ def test_hostile_text_stays_text(content, read, tmp_path):
     "name",
     ["$x$", "_hidden", ' id="x" style="color: red" #1b2733', "a\\b", "\u6f22\u5b57", "50%", "\udc80", ""],
 )
-def test_odd_names_survive_the_charts(content, read, tmp_path, name, bare):
+def test_odd_names_in_charts(content, read, tmp_path, name, bare):
     scored = method(name, [(0.2,), (0.6,)], [(0.1,), (0.6,)], 61.37, {name: (0.3, 0.2, 5000)})
     odd = replace(bare, methods=[scored], title=f"about {name}")
     seen = read(write_report(odd, tmp_path / "report"))
@@ -235,7 +235,7 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("part", WITHOUT)
-def test_what_is_missing_is_left_out(content, read, tmp_path, part):
+def test_missing_parts_are_left_out(content, read, tmp_path, part):
     seen = read(write_report(WITHOUT[part](content), tmp_path / "report"))
     whole(seen)
     assert "None" not in seen.text.replace("None.", "")
@@ -247,7 +247,7 @@ def test_what_is_missing_is_left_out(content, read, tmp_path, part):
         assert "V-V" in seen.text and "vv_regions" in str(seen.tags) and "qk_regions" not in str(seen.tags)
 
 
-def test_pictures_get_smaller_when_there_are_many(content, monkeypatch, tmp_path, bare):
+def test_pictures_shrink_to_the_page_budget(content, monkeypatch, tmp_path, bare):
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 256, (300, 400, 3), dtype=np.uint8) for _ in range(3)]
     items = [GalleryItem(str(i), photo, None, {}) for i, photo in enumerate(noise)]
@@ -272,14 +272,14 @@ def test_unusual_ids_give_unique_files(content, read, tmp_path, bare):
     assert "x_vv_photo.png" in names
 
 
-def test_numbers_that_are_none_become_dashes(read, tmp_path, bare):
+def test_missing_numbers_become_dashes(read, tmp_path, bare):
     stages = [StageFacts("extract", float("nan"), None, "failed")]
     seen = read(write_report(replace(bare, stages=stages), tmp_path / "report"))
     whole(seen)
     assert "nan" not in seen.text.lower() and "\N{EN DASH}" in seen.text
 
 
-def test_importing_the_records_imports_no_drawing():
+def test_importing_report_does_not_import_matplotlib():
     code = (
         "import sys; import spectral_graph.report.page, spectral_graph.report.content; "
         "print([m for m in ('matplotlib', 'jinja2', 'torch', 'timm') if m in sys.modules])"

@@ -1,4 +1,4 @@
-"""Pictures against brute force, torch and colour science written down independently."""
+"""Pictures against brute force, torch and independent colour science."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def closest(table: np.ndarray) -> float:
     return float(distance[~np.eye(len(table), dtype=bool)].min())
 
 
-def test_colours_are_distinct_also_by_another_measure():
+def test_colours_are_distinct_in_cielab():
     assert closest(colour_table(27)) > 11
     assert closest(colour_table(150)) > 6
     assert len(np.unique(colour_table(400), axis=0)) == 400
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 11, 40, 41, 150])
-def test_a_smaller_table_begins_a_larger_one(count):
+def test_smaller_table_is_prefix_of_larger_one(count):
     assert np.array_equal(colour_table(count), colour_table(400)[:count])
     assert colour_table(count).shape == (count, 3)
 
@@ -59,7 +59,7 @@ def test_colours_repeat_beyond_the_table():
     assert colour_table(0).shape == (0, 3)
 
 
-def test_oklab_of_the_published_examples():
+def test_oklab_of_published_values():
     # Pairs from the page that defines OKLab, in XYZ there: white and the red, green and blue primaries of sRGB.
     rgb = np.array([[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     expected = [
@@ -135,7 +135,7 @@ def test_flat_and_broken_channels_are_grey():
     assert picture[..., 1].min() == 0 and picture[..., 1].max() == 255
 
 
-def test_an_eigenvector_of_few_nodes_is_still_seen():
+def test_eigenvector_of_few_nodes_is_visible():
     view = np.zeros((20, 20, 1), np.float32)
     view[3, 3] = 1
     picture = eigenvector_picture(view, (0,), common_limits([view]), (20, 20))
@@ -148,7 +148,7 @@ def test_two_channels_leave_blue_in_the_middle():
     assert np.all(picture[..., 2] == 128) and picture[4, 0].tolist() == [255, 0, 128]
 
 
-def test_clusters_take_the_colours_of_their_classes():
+def test_clusters_have_the_colours_of_their_classes():
     table = colour_table(12)
     colours = cluster_colours(5, (2, -1, 0, 9, 1), 4)
     assert np.array_equal(colours, table[[2, 4, 0, 5, 1]])
@@ -158,7 +158,7 @@ def test_clusters_take_the_colours_of_their_classes():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-1, 30), min_size=1, max_size=30), st.integers(0, 30))
-def test_clusters_of_no_class_have_a_colour_of_their_own(matched, classes):
+def test_unmatched_clusters_have_unique_colours(matched, classes):
     colours = [tuple(colour) for colour in cluster_colours(len(matched), matched, classes)]
     of_classes = [tuple(colour) for colour in colour_table(classes)]
     own = [colour for colour, match in zip(colours, matched, strict=True) if not 0 <= match < classes]
