@@ -87,16 +87,12 @@ def _render(content: ReportContent, save: Save) -> bytes:
     # One table for all charts, so that a pathway has the same colour in each.
     series = [*eigenvalues, *(curve.pathway for curve in content.history), *(method["title"] for method in scored)]
     colours = {name: SERIES[index % len(SERIES)] for index, name in enumerate(dict.fromkeys(series))}
-    charts = {
-        "solver_charts": [spectrum_chart(eigenvalues, colours)] if eigenvalues else [],
-        "class_charts": [class_chart(scored, colours)] if scored else [],
-        "stage_charts": [stage_chart(content.stages)] if content.stages else [],
-    }
-    charts["solver_charts"] += convergence_charts(content.history, colours)
-    for group in charts.values():
-        for chart in group:
-            save(names.file("", chart.name), chart.png)
-    skipped = content.dataset.skipped
+    solver_charts = [spectrum_chart(eigenvalues, colours)] if eigenvalues else []
+    solver_charts += convergence_charts(content.history, colours)
+    class_charts = [class_chart(scored, colours)] if scored else []
+    stage_charts = [stage_chart(content.stages)] if content.stages else []
+    for chart in [*solver_charts, *class_charts, *stage_charts]:
+        save(names.file("", chart.name), chart.png)
     return render_html(
         "page.html.jinja",
         content.title,
@@ -104,20 +100,15 @@ def _render(content: ReportContent, save: Save) -> bytes:
         script="viewer.js",
         content=content,
         summary=list(summary(content)),
-        **charts,
-        score_table=score_tables.score_table(content.methods) if content.methods else None,
-        class_table=score_tables.class_table(scored) if scored else None,
-        graph_table=tables.graph_table(content.graphs) if content.graphs else None,
-        eigenvalue_table=tables.eigenvalue_table(eigenvalues, content.residuals) if eigenvalues else None,
-        solver_table=tables.solver_table(content.solvers) if content.solvers else None,
-        stage_table=tables.stage_table(content.stages) if content.stages else None,
-        option_tables=tables.option_tables(content.options),
-        version_table=tables.version_table(content.versions) if content.versions else None,
-        file_table=tables.file_table(content.files) if content.files else None,
-        skipped_table=tables.skipped_table(skipped) if skipped else None,
-        licence_table=tables.licence_table(content.licences) if content.licences else None,
         rows=rows,
         legend_file=legend_file,
+        scored=scored,
+        eigenvalues=eigenvalues,
+        solver_charts=solver_charts,
+        class_charts=class_charts,
+        stage_charts=stage_charts,
+        tables=tables,
+        score_tables=score_tables,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
+from typing import Any
 
 from spectral_graph.report.content import ALL_LAYERS, FileEntry, GraphRow, PhotoLicence, SolverFacts, StageFacts
 from spectral_graph.text.formatting import DASH, count, decimal, duration, joined, percent, plain, size
@@ -69,64 +70,45 @@ def _rounded(text: str, value: float | None, unit: str = "") -> Cell:
     return Cell(text, exact="" if value is None else f"{value!r}{unit}")
 
 
+_Format = Callable[[Any], str]
+
+# Heading, entry of the graph's facts, format, explanation.
+_GRAPH_FACTS: tuple[tuple[str, str, _Format, str], ...] = (
+    ("Nodes", "nodes", count, "grid cells of all images."),
+    ("Stored edges", "stored_edges", count,
+     "entries of the symmetric affinity matrices of all blocks; each pair of neighbours counts twice."),
+    ("Isolated nodes", "isolated_nodes", count,
+     "nodes whose affinities are below the threshold in every block; they have no edges and do not affect the "
+     "eigenvectors."),
+    ("Short of neighbours, %", "share_with_fewer_neighbours", percent,
+     "nodes with fewer neighbours than the options ask for, because no more reach the threshold or the lists of hubs "
+     "were cut."),
+    ("In-degree quantiles", "in_degree_quantiles",
+     lambda found: " / ".join(count(value) for value in (found or {}).values()) or DASH,
+     "upper bounds of the in-degree (how many nodes chose a node as a neighbour) for {shares} of the nodes."),
+    ("Largest in-degree", "largest_in_degree", count,
+     "in-degree of the node that was chosen most often; a very large value indicates a hub."),
+    ("Mean degree", "mean_degree", "{:.2f}".format, "sum of a node's edge weights, averaged over the nodes."),
+    ("Components", "components", count, "connected components; an isolated node is one."),
+    ("Threshold", "threshold", decimal, "affinities below this cosine were dropped."),
+    ("Recall", "recall", decimal,
+     "share of the true nearest neighbours that the search found, measured on a sample; 1 for exact search."),
+)  # fmt: skip
+
+
 def graph_table(graphs: Sequence[GraphRow]) -> Table:
     """Return the facts of each graph, at least one, the totals of the pathways last."""
     totals = [graph for graph in graphs if graph.layer == ALL_LAYERS]
     graphs = [graph for graph in graphs if graph.layer != ALL_LAYERS] + totals
-    facts = [graph.facts for graph in graphs]
-    quantiles = [fact.get("in_degree_quantiles", {}) for fact in facts]
-    shares = joined([f"{float(share):.0%}" for share in quantiles[0]]) or "a share"
+    facts = [{**graph.facts, "threshold": graph.threshold} for graph in graphs]
+    shares = joined([f"{float(share):.0%}" for share in facts[0].get("in_degree_quantiles", {})]) or "a share"
     columns = [
         text_column("Pathway", (graph.pathway for graph in graphs)),
         text_column("Layer", (graph.layer for graph in graphs)),
         text_column("Kind", (graph.kind for graph in graphs)),
-        Column("Nodes", [count(fact["nodes"]) for fact in facts], "grid cells of all images."),
-        Column(
-            "Stored edges",
-            [count(fact["stored_edges"]) for fact in facts],
-            "entries of the symmetric affinity matrices of all blocks; each pair of neighbours counts twice.",
-        ),
-        Column(
-            "Isolated nodes",
-            [count(fact["isolated_nodes"]) for fact in facts],
-            "nodes whose affinities are below the threshold in every block; they have no edges and do not affect the "
-            "eigenvectors.",
-        ),
-        Column(
-            "Short of neighbours, %",
-            [percent(fact.get("share_with_fewer_neighbours")) for fact in facts],
-            "nodes with fewer neighbours than the options ask for, because no more reach the threshold or the lists "
-            "of hubs were cut.",
-        ),
-        Column(
-            "In-degree quantiles",
-            [" / ".join(count(value) for value in found.values()) or DASH for found in quantiles],
-            f"upper bounds of the in-degree (how many nodes chose a node as a neighbour) for {shares} of the nodes.",
-        ),
-        Column(
-            "Largest in-degree",
-            [count(fact["largest_in_degree"]) for fact in facts],
-            "in-degree of the node that was chosen most often; a very large value indicates a hub.",
-        ),
-        Column(
-            "Mean degree",
-            [f"{fact['mean_degree']:.2f}" for fact in facts],
-            "sum of a node's edge weights, averaged over the nodes.",
-        ),
-        Column(
-            "Components",
-            [count(fact["components"]) for fact in facts],
-            "connected components; an isolated node is one.",
-        ),
-        Column(
-            "Threshold", [decimal(graph.threshold) for graph in graphs], "affinities below this cosine were dropped."
-        ),
-        Column(
-            "Recall",
-            [decimal(fact.get("recall")) for fact in facts],
-            "share of the true nearest neighbours that the search found, measured on a sample; 1 for exact search.",
-        ),
     ]
+    for label, name, form, meaning in _GRAPH_FACTS:
+        columns.append(Column(label, [form(fact.get(name)) for fact in facts], meaning.format(shares=shares)))
     return Table("graphs-table", "The graphs of each pathway and layer", columns, len(totals))
 
 

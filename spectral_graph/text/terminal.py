@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import Any, TextIO
 
 READER_GONE = 141
 """Exit code where the reader of a result has closed the pipe: 128 + SIGPIPE."""
@@ -25,7 +25,7 @@ class _Absent(io.TextIOWrapper):
         super().__init__(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: SIM115, PTH123
 
 
-class Lasting(io.TextIOBase):
+class Lasting:
     """A stream for notes: after the first failed write it discards its input.
 
     Characters that the stream cannot encode are written as escapes.
@@ -37,10 +37,8 @@ class Lasting(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lost = stream, False
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """The stream's encoding."""
-        return getattr(self._stream, "encoding", None) or "utf-8"
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def isatty(self) -> bool:
         """Return whether the stream is a terminal."""
@@ -48,14 +46,6 @@ class Lasting(io.TextIOBase):
             return self._stream.isatty()
         except (OSError, ValueError):
             return False
-
-    def fileno(self) -> int:
-        """Return the stream's file descriptor."""
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
 
     def write(self, text: str) -> int:
         """Write a text; discard it if the stream is lost."""
