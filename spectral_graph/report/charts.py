@@ -71,12 +71,7 @@ class Chart:
 
 
 def spectrum_chart(eigenvalues: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> Chart:
-    """Draw the eigenvalues of each pathway over their index, from 1.
-
-    Args:
-        eigenvalues: pathway -> values, at least one.
-        colours: pathway -> ``#rrggbb``.
-    """
+    """Draw the eigenvalues of each pathway, at least one, over their index, from 1; a colour is ``#rrggbb``."""
     from matplotlib.ticker import MaxNLocator
 
     def paint(axes: Axes) -> None:
@@ -101,12 +96,7 @@ def spectrum_chart(eigenvalues: Mapping[str, Sequence[float]], colours: Mapping[
 
 
 def convergence_charts(history: Sequence[Curve], colours: Mapping[str, str]) -> list[Chart]:
-    """Draw one chart for each quantity, a line for each pathway; logarithmic where values span two decades.
-
-    Args:
-        history: the curves; values that are not finite are left out.
-        colours: pathway -> ``#rrggbb``.
-    """
+    """Draw one chart for each quantity, a line for each pathway; logarithmic where values span two decades."""
     charts = []
     for number, quantity in enumerate(dict.fromkeys(curve.quantity for curve in history)):
         curves = [curve for curve in history if curve.quantity == quantity and len(curve.points)]
@@ -162,9 +152,7 @@ def class_order(methods: Sequence[Mapping[str, Any]]) -> list[str]:
 def class_chart(methods: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> Chart:
     """Draw the IoU of each class (Hungarian matching) as bars, one a method, the most frequent class first.
 
-    Args:
-        methods: entries of metrics.json, at least one, each with at least one class.
-        colours: title of a method -> ``#rrggbb``.
+    There is at least one method, and each has at least one class.
     """
     iou = {
         method["title"]: {name: method["hungarian"]["classes"][name]["mean"] for name in method["class_pixels"]}

@@ -13,6 +13,7 @@ from PIL import Image
 from spectral_graph.report import pictures
 from spectral_graph.report.content import GalleryItem, PathwayView, PhotoLicence, ReportContent
 from spectral_graph.report.names import FileNames, slug
+from spectral_graph.report.pictures import swatch
 from spectral_graph.text.formatting import percent
 
 PAGE_BUDGET = 5_500_000
@@ -76,16 +77,7 @@ class Row:
 
 
 def build_gallery(content: ReportContent, names: FileNames, save: Save) -> list[Row]:
-    """Paint all pictures of the gallery.
-
-    Args:
-        content: the report; its gallery, classes and licences are shown.
-        names: hands out the file names.
-        save: stores a file (name, bytes) beside the page.
-
-    Returns:
-        one row a photo, in the order given.
-    """
+    """Paint all pictures of the gallery, pass them to `save` (name, PNG bytes), and return one row a photo."""
     views = [view for item in content.gallery for view in item.pathways.values()]
     count = sum(1 + (item.ground_truth is not None) for item in content.gallery)
     count += sum(len(pictures.triples(view.eigenvectors.shape[-1])) + (view.regions is not None) for view in views)
@@ -119,15 +111,7 @@ def gallery_limits(gallery: Sequence[GalleryItem]) -> dict[str, pictures.Limits]
 
 
 class _Painter:
-    """Paints the pictures of one photo and collects their legend.
-
-    Args:
-        item: the photo.
-        classes: class names.
-        names: hands out the file names.
-        save: stores a file beside the page.
-        share: bytes of JPEG at most that one picture takes on the page.
-    """
+    """Paints the pictures of one photo, each at most `share` bytes of JPEG, and collects their legend."""
 
     def __init__(self, item: GalleryItem, classes: Sequence[str], names: FileNames, save: Save, share: int) -> None:
         self._item, self._classes, self._names, self._save, self._share = item, classes, names, save, share
@@ -173,7 +157,7 @@ class _Painter:
             else:
                 labels.append(f"cluster {cluster + 1}")
                 # Two pathways may give one colour to different clusters: the legend then names both.
-                colour, text = _swatch(colours[cluster]), f"{name} cluster {cluster + 1}"
+                colour, text = swatch(colours[cluster]), f"{name} cluster {cluster + 1}"
                 self._unmatched[colour] = f"{self._unmatched[colour]}, {text}" if colour in self._unmatched else text
         caption = "regions"
         if self._item.ground_truth is not None and matched is not None:
@@ -186,8 +170,8 @@ class _Painter:
     def legends(self) -> list[Legend]:
         """Return the legends of the pictures painted so far."""
         names, table = self._classes, pictures.colour_table(max(len(self._classes), 1))
-        true = [LegendEntry(_swatch(table[i]), names[i], f"{percent(share)} %") for i, share in self._true.items()]
-        found = [LegendEntry(_swatch(table[i]), names[i]) for i in sorted(self._found - self._true.keys())]
+        true = [LegendEntry(swatch(table[i]), names[i], f"{percent(share)} %") for i, share in self._true.items()]
+        found = [LegendEntry(swatch(table[i]), names[i]) for i in sorted(self._found - self._true.keys())]
         unmatched = [LegendEntry(colour, text) for colour, text in self._unmatched.items()]
         legends = [
             Legend("Ground truth", true),
@@ -204,10 +188,6 @@ class _Painter:
         self._save(name, png.getvalue())
         uri = _data_uri(image, self._share)
         return Picture(name, uri, f"{self._item.id}: {alt}", caption, image.width, image.height, keyed)
-
-
-def _swatch(colour: np.ndarray) -> str:
-    return pictures.as_hex(pictures.as_laid_over(colour))
 
 
 def _data_uri(image: Image.Image, share: int) -> str:

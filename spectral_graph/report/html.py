@@ -78,13 +78,7 @@ def render_html(template: str, title: str, *, pictures: str, script: str = "", *
 
 
 def policy(style: str, script: str, pictures: str) -> str:
-    """Return the Content-Security-Policy of a page.
-
-    Args:
-        style: text of its only `style` element.
-        script: text of its only `script` element; empty for none.
-        pictures: sources of its pictures.
-    """
+    """Return the Content-Security-Policy of a page with one `style` element and at most one `script` element."""
     rules = ["default-src 'none'", f"img-src {pictures}", f"style-src {_sha256(style)}"]
     rules += [f"script-src {_sha256(script)}"] if script else []
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])

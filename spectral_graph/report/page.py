@@ -45,7 +45,8 @@ def write_report(content: ReportContent, folder: Path) -> Path:
         remove(aside)
         try:
             aside.mkdir(parents=True)
-            html = _render(content, lambda name, data: _write(aside / name, data))
+            names = FileNames()
+            html = render(content, names, lambda name, data: _write(aside / name, data))
             _write(aside / "index.html", html)
             if folder.exists():
                 folder.rename(old)
@@ -74,9 +75,8 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _render(content: ReportContent, save: Save) -> bytes:
+def render(content: ReportContent, names: FileNames, save: Save) -> bytes:
     """Return the page, UTF-8; each picture is passed to `save` (name, PNG bytes)."""
-    names = FileNames()
     rows = build_gallery(content, names, save)
     entries = [(entry.colour, entry.name) for row in rows for legend in row.legends for entry in legend.entries]
     legend_file = names.file("", "legend")

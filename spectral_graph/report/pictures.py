@@ -86,11 +86,6 @@ def _table(count: int) -> np.ndarray:
     return table
 
 
-def as_hex(colour: np.ndarray) -> str:
-    """Return a (3,) uint8 colour as ``#rrggbb``."""
-    return "#" + colour.tobytes().hex()
-
-
 def triples(channels: int) -> list[tuple[int, ...]]:
     """Return the eigenvectors of each picture: (0, 1, 2), (3, 4, 5), ... as far as present, `MAX_SHOWN` at most."""
     shown = range(min(channels, MAX_SHOWN))
@@ -192,9 +187,10 @@ def overlay(photo: np.ndarray, ids: np.ndarray, colours: np.ndarray) -> np.ndarr
     return picture.round().astype(np.uint8)
 
 
-def as_laid_over(colour: np.ndarray) -> np.ndarray:
-    """Return how `overlay` shows a colour on a photo of middle brightness: (3,) uint8 to (3,) uint8."""
-    return ((1 - _OVERLAY) * (_CONTRAST * 128 + _BASE) + _OVERLAY * colour).round().astype(np.uint8)
+def swatch(colour: np.ndarray) -> str:
+    """Return how `overlay` shows a (3,) uint8 colour on a photo of middle brightness, as ``#rrggbb``."""
+    shown = (1 - _OVERLAY) * (_CONTRAST * 128 + _BASE) + _OVERLAY * colour
+    return "#" + shown.round().astype(np.uint8).tobytes().hex()
 
 
 def borders(ids: np.ndarray, width: int = 1) -> np.ndarray:

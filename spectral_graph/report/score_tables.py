@@ -70,11 +70,7 @@ def score_table(methods: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def class_table(methods: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the IoU of each class with two columns a method, the best method of each row marked.
-
-    Args:
-        methods: as in metrics.json, at least one, each with at least one class.
-    """
+    """Return the IoU of each class, at least one, with two columns a method, the best method of each row marked."""
     names = class_order(methods)
     pairs: list[list[Column]] = [[] for _ in methods]
     for matching, label in (("hungarian", "Hungarian"), ("greedy", "greedy")):

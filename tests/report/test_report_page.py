@@ -183,54 +183,38 @@ def test_odd_names_in_charts(content, read, tmp_path, name, bare):
     assert ("\\udc80" if name == "\udc80" else name) in seen.text
 
 
+def with_views(content, change, **more):
+    """Return the report with other pathways in its gallery: `change` maps the pathways of a photo."""
+    return replace(content, gallery=[replace(i, pathways=change(i.pathways), **more) for i in content.gallery])
+
+
+NO_VECTORS = np.zeros((6, 8, 0), np.float32)
 WITHOUT = {
-    "labels": lambda c: replace(
-        c,
-        classes=(),
-        methods=(),
-        gallery=[
-            replace(
-                item,
-                ground_truth=None,
-                pathways={name: replace(view, matched=None) for name, view in item.pathways.items()},
-            )
-            for item in c.gallery
-        ],
+    "labels": lambda c: with_views(
+        replace(c, classes=(), methods=()),
+        lambda views: {name: replace(view, matched=None) for name, view in views.items()},
+        ground_truth=None,
     ),
-    "Q-K": lambda c: replace(
-        c,
-        eigenvalues={"V-V": c.eigenvalues["V-V"]},
-        graphs=c.graphs[:2],
-        gallery=[replace(item, pathways={"V-V": item.pathways["V-V"]}) for item in c.gallery],
+    "Q-K": lambda c: with_views(
+        replace(c, eigenvalues={"V-V": c.eigenvalues["V-V"]}, graphs=c.graphs[:2]), lambda views: {"V-V": views["V-V"]}
     ),
-    "regions": lambda c: replace(
-        c, gallery=[replace(i, pathways={"V-V": replace(i.pathways["V-V"], regions=None)}) for i in c.gallery]
-    ),
-    "history": lambda c: replace(c, history=()),
+    "regions": lambda c: with_views(c, lambda views: {"V-V": replace(views["V-V"], regions=None)}),
     "points": lambda c: replace(c, history=[replace(c.history[0], points=[])]),
     "eigenvalues": lambda c: replace(c, eigenvalues={"V-V": []}),
-    "licences": lambda c: replace(c, licences=()),
-    "gallery": lambda c: replace(c, gallery=()),
-    "stages": lambda c: replace(c, stages=()),
-    "graphs": lambda c: replace(c, graphs=()),
     "everything": lambda c: ReportContent("Bare", c.command, c.created, c.preset, {}, c.dataset),
-    "eigenvectors": lambda c: replace(
+    "eigenvectors": lambda c: with_views(
         c,
-        gallery=[
-            replace(
-                item,
-                pathways={
-                    **item.pathways,
-                    "K-means": PathwayView(
-                        np.zeros((6, 8, 0), np.float32), item.pathways["V-V"].regions, (0, 1, 2, 3, 4)
-                    ),
-                    "nothing": PathwayView(np.zeros((6, 8, 0), np.float32)),
-                },
-            )
-            for item in c.gallery
-        ],
+        lambda views: {
+            **views,
+            "K-means": PathwayView(NO_VECTORS, views["V-V"].regions, (0, 1, 2, 3, 4)),
+            "nothing": PathwayView(NO_VECTORS),
+        },
     ),
-    "pathways": lambda c: replace(c, gallery=[replace(item, pathways={}) for item in c.gallery]),
+    "pathways": lambda c: with_views(c, lambda views: {}),
+    **{
+        name: lambda c, name=name: replace(c, **{name: ()})
+        for name in ("history", "licences", "gallery", "stages", "graphs", "files")
+    },
 }
 
 

@@ -12,7 +12,6 @@ from spectral_graph.report.content import GalleryItem, PathwayView
 from spectral_graph.report.gallery import gallery_limits
 from spectral_graph.report.pictures import (
     agreement,
-    as_hex,
     borders,
     cluster_colours,
     colour_table,
@@ -20,6 +19,7 @@ from spectral_graph.report.pictures import (
     eigenvector_picture,
     oklab,
     overlay,
+    swatch,
     triples,
 )
 
@@ -70,10 +70,6 @@ def test_oklab_of_published_values():
         [0.45201, -0.03246, -0.31153],
     ]
     assert np.allclose(oklab(rgb), expected, atol=2e-4)
-
-
-def test_hex_code_of_a_colour():
-    assert as_hex(np.array([255, 0, 16], np.uint8)) == "#ff0010"
 
 
 @pytest.mark.parametrize(
@@ -187,11 +183,11 @@ def test_overlay_colours_regions_and_leaves_the_rest_grey():
     ids = np.array([[0, -1], [1, 7]])
     colours = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
     picture = overlay(PHOTO, ids, colours).astype(int)
+    assert swatch(colours[0]) == "#" + bytes(picture[2, 2].tolist()).hex()
     corners = picture[2, 2], picture[2, 35], picture[27, 2], picture[27, 35]
     assert corners[0][0] > corners[0][1] == corners[0][2] and corners[2][2] > corners[2][1]
     for grey in (corners[1], corners[3]):
         assert len(set(grey.tolist())) == 1
-    # The line between the cells, 15 rows of cells above it.
     assert np.all(picture[14] == 245) and np.all(picture[:, 19] == 245)
 
 
