@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere; both with rate and time left."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, with rate and remaining time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ class Tracker(Protocol):
         """Report that `units` more are finished."""
 
 
-class Silent:
-    """A tracker that shows nothing."""
-
+class _Silent:
     def advance(self, units: int = 1) -> None:
-        """Do nothing."""
+        pass
 
 
 class _Rate(ProgressColumn):
@@ -49,8 +47,8 @@ class _Bar:
         self.progress.advance(self.task, units)  # type: ignore[arg-type]
 
 
-class PlainLines:
-    """Writes one line at the start, one every few seconds, and one at the end."""
+class _PlainLines:
+    """Writes one line every few seconds, and one at the end."""
 
     def __init__(self, what: str, total: int, unit: str, done: int, stream: TextIO) -> None:
         self.what, self.total, self.unit, self.stream = what, total, unit, stream
@@ -58,29 +56,25 @@ class PlainLines:
         self.started = self.last = time.monotonic()
 
     def advance(self, units: int = 1) -> None:
-        """Report that `units` more are finished."""
         self.done += units
         now = time.monotonic()
         if now - self.last >= SECONDS_BETWEEN_LINES or self.done == self.total:
             self.last = now
-            self._line(now)
-
-    def _line(self, now: float) -> None:
-        rate = (self.done - self.first) / max(now - self.started, 1e-9)
-        left = f", {(self.total - self.done) / rate:.0f} s left" if rate > 0 and self.done < self.total else ""
-        print(f"{self.what}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s{left}", file=self.stream, flush=True)
+            rate = (self.done - self.first) / max(now - self.started, 1e-9)
+            left = f", {(self.total - self.done) / rate:.0f} s left" if rate > 0 and self.done < self.total else ""
+            line = f"{self.what}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s{left}"
+            print(line, file=self.stream, flush=True)
 
 
 class Reporter:
-    """Speaks to the user: notes, and progress of one piece of work at a time.
+    """Reports to the user: notes, and the progress of one task at a time.
 
-    Once the stream cannot be written any more (its reader has gone, its disk is full), nothing is shown, and the work
-    goes on.
+    If a write fails (its reader has disconnected, its disk is full), nothing more is shown, and the work continues.
 
     Args:
         stream: where to write; standard error by default, so that standard output stays free for results.
-        quiet: show nothing at all.
-        wording: applied to every note; the command line names options as they are typed there.
+        quiet: whether to show nothing.
+        wording: applied to every note; the command line uses it to write options as flags.
     """
 
     def __init__(self, stream: TextIO | None = None, quiet: bool = False, wording: Callable[[str], str] = str) -> None:
@@ -89,16 +83,16 @@ class Reporter:
         self.console = Console(file=self.stream, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Write one line; what would act on a terminal is shown as an escape."""
+        """Write one line; characters that control a terminal become escapes."""
         if not self.quiet:
             self.console.print(Text(printable(self._wording(text))))
 
     @contextmanager
     def track(self, what: str, total: int, unit: str, done: int = 0) -> Iterator[Tracker]:
-        """Show the progress of `what`: `done` of `total` units were finished by an earlier run."""
+        """Show the progress of `what`; an earlier run finished `done` of its `total` units."""
         what = printable(what)
         if self.quiet or total == done:
-            yield Silent()
+            yield _Silent()
         elif self.console.is_terminal and not self.console.is_dumb_terminal:
             columns = (
                 TextColumn("{task.description}", markup=False),
@@ -111,4 +105,4 @@ class Reporter:
             with Progress(*columns, console=self.console) as progress:
                 yield _Bar(progress, progress.add_task(what, total=total, completed=done))
         else:
-            yield PlainLines(what, total, unit, done, self.stream)
+            yield _PlainLines(what, total, unit, done, self.stream)

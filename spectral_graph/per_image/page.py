@@ -11,7 +11,7 @@ from spectral_graph.io.files import write_atomically
 from spectral_graph.per_image.store import PAGE, Results
 from spectral_graph.report.gallery import Group, Picture, Row
 from spectral_graph.report.html import render_html
-from spectral_graph.report.run_tables import option_tables, skipped_table, version_table
+from spectral_graph.report.tables import option_tables, skipped_table, version_table
 from spectral_graph.runs.directory import versions
 from spectral_graph.text.formatting import decimal, percent
 
@@ -64,7 +64,7 @@ def _row(number: int, record: dict[str, Any]) -> Row:
         painted.append(Picture(file, quote(file), f"{name}: {alt}", captions[what], width * panels, height, False))
     size = f"{width} x {height} pixels, {record['grid'][0]} x {record['grid'][1]} nodes, {record['graphs']} graphs"
     groups = [Group("Regions", [painted[0]]), Group("Masks", [painted[2]]), Group("Eigenvectors", [painted[1]])]
-    return Row(number, name, size, groups, [], [], None)
+    return Row(number, name, size, groups)
 
 
 def _regions_caption(record: dict[str, Any]) -> str:

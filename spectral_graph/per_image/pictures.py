@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 
 from spectral_graph.per_image.analysis import Analysis
-from spectral_graph.report.colours import colour_table
-from spectral_graph.report.pictures import common_limits, eigenvector_picture, overlay, triples
+from spectral_graph.report.pictures import colour_table, common_limits, eigenvector_picture, overlay, triples
 
 LONGEST = 1024
 """Pixels of the longest side of a picture."""

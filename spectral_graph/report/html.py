@@ -1,8 +1,8 @@
 """The frame of every HTML page that this package writes: its head, its stylesheet and its Content-Security-Policy.
 
-The policy allows the page's own stylesheet and script by their SHA-256 and pictures, and nothing else: no other
-script or style, no request to the network, no form. Inline `style` attributes would need 'unsafe-inline', so their
-declarations become classes of the stylesheet.
+The policy allows the page's own stylesheet and script by their SHA-256, and pictures; everything else is blocked:
+other scripts and styles, requests to the network, forms. Inline `style` attributes would need 'unsafe-inline', so
+their declarations become classes of the stylesheet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MARK = '<meta name="generator" content="spectral_graph">'
-"""Line of the head that tells a page of this package from others."""
+"""Line of the head by which a page of this package is recognised."""
 
 _HERE = Path(__file__).parent
 
@@ -30,7 +30,7 @@ class Styles:
         return self._classes.setdefault(str(declarations).strip(), f"s{len(self._classes)}")
 
     def without_styles(self, svg: str) -> str:
-        """Return SVG of matplotlib with a class in the place of each `style` attribute."""
+        """Return SVG of matplotlib with each `style` attribute replaced by a class."""
 
         def tag(found: re.Match[str]) -> str:
             return re.sub(r'\sstyle="([^"]*)"', lambda style: f' class="{self.class_of(style[1])}"', found[0])
@@ -52,7 +52,7 @@ def render_html(template: str, title: str, *, pictures: str, script: str = "", *
         title: title of the page.
         pictures: sources of pictures that the policy allows, e.g. ``data:``.
         script: file name of the script, in this folder; empty for none.
-        values: what the template shows.
+        values: variables of the template.
 
     Returns:
         The page, UTF-8. A file name may hold bytes that are not UTF-8: they are written as ``\\udc80``.
@@ -69,8 +69,8 @@ def render_html(template: str, title: str, *, pictures: str, script: str = "", *
     )
     environment.filters.update(web_link=web_link, style_class=styles.class_of, without_styles=styles.without_styles)
     body = environment.get_template(template).render(**values)
-    style = _text("page.css") + styles.rules
-    code = _text(script) if script else ""
+    style = (_HERE / "page.css").read_text(encoding="utf-8") + styles.rules
+    code = (_HERE / script).read_text(encoding="utf-8") if script else ""
     html = environment.get_template("frame.html.jinja").render(
         title=title, mark=MARK, policy=policy(style, code, pictures), style=style, body=body, script=code
     )
@@ -78,26 +78,16 @@ def render_html(template: str, title: str, *, pictures: str, script: str = "", *
 
 
 def policy(style: str, script: str, pictures: str) -> str:
-    """Return the Content-Security-Policy of a page.
-
-    Args:
-        style: text of its only `style` element.
-        script: text of its only `script` element; empty for none.
-        pictures: sources of its pictures.
-    """
-    rules = ["default-src 'none'", f"img-src {pictures}", f"style-src {_hash(style)}"]
-    rules += [f"script-src {_hash(script)}"] if script else []
+    """Return the Content-Security-Policy of a page with one `style` element and at most one `script` element."""
+    rules = ["default-src 'none'", f"img-src {pictures}", f"style-src {_sha256(style)}"]
+    rules += [f"script-src {_sha256(script)}"] if script else []
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
 
 
 def web_link(address: str) -> str:
-    """Return an address if it leads to the web, else nothing: no other kind (javascript:, file:) becomes a link."""
+    """Return an address if its scheme is http or https, else an empty string: javascript: and file: are no links."""
     return address if address.lower().startswith(("https://", "http://")) else ""
 
 
-def _hash(text: str) -> str:
+def _sha256(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _text(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")

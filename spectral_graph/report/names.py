@@ -1,4 +1,4 @@
-"""File names for the pictures of a report: safe on every system, and never two alike."""
+"""Unique file names for the pictures of a report that are safe on every system."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterable
 
 _LONGEST = 80
-# Windows takes these for devices, whatever follows the first point:
+# Windows takes these for devices, whatever follows the first dot:
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 class FileNames:
-    """Hands out file names; none is handed out twice, also not on systems that ignore upper and lower case.
+    """Hands out file names; each is unique, also on systems that ignore case.
 
     Args:
-        taken: names that may not be handed out as stems.
+        taken: names that `stem` does not return.
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
@@ -27,8 +27,8 @@ class FileNames:
     def stem(self, image_id: str) -> str:
         """Return the beginning of the names of one image's files.
 
-        It is the id itself where that is safe and not taken; otherwise what is unsafe becomes ``_``, points and dashes
-        at its ends go, and a digest of the id is added. Names of devices on Windows are not safe.
+        It is the id itself where that is safe and unused. Otherwise unsafe characters become ``_``, dots and dashes at
+        its ends are removed, and a digest of the id is added. Names of devices on Windows are not safe.
         """
         safe = re.sub(r"[^A-Za-z0-9._-]", "_", image_id).lstrip(".-")[:_LONGEST].rstrip(".") or "image"
         device = _DEVICE.fullmatch(safe)
@@ -47,10 +47,10 @@ def slug(text: str) -> str:
     return re.sub(r"\s+", "_", re.sub(r"[^a-z0-9\s]", "", text.lower()).strip())[:_LONGEST] or "pathway"
 
 
-def _take(name: str, ending: str, taken: set[str]) -> str:
+def _take(name: str, suffix: str, taken: set[str]) -> str:
     candidate, number = name, 1
-    while (candidate + ending).casefold() in taken:
+    while (candidate + suffix).casefold() in taken:
         number += 1
         candidate = f"{name}-{number}"
-    taken.add((candidate + ending).casefold())
-    return candidate + ending
+    taken.add((candidate + suffix).casefold())
+    return candidate + suffix

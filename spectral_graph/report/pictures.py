@@ -1,26 +1,93 @@
-"""Arrays of a gallery turned into pictures: eigenvectors as colours, regions and labels laid over the photo."""
+"""Arrays as pictures: eigenvectors as colours, regions and labels over the photo; a table of distinct colours."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
-from PIL import Image
-
-from spectral_graph.report.colours import colour_table
+from PIL import Image, ImageColor
 
 Limits = tuple[np.ndarray, np.ndarray]
 
 MAX_SHOWN = 12
 """Eigenvectors shown at most; three make one picture."""
 
+SERIES = ("#3f83c8", "#d9762b", "#43a06f", "#a070cc", "#c25a72", "#8c8c3c", "#4aa3ad", "#9a7b5f")
+"""Colours of curves and bars, legible on a white and on a dark page."""
+
+# The first colours are chosen by eye so that small class lists look calm; the rest follow by distance.
+_FIRST = ("#4c86c6", "#e08a3c", "#4fa362", "#c9504f", "#9270c2", "#e0c24a", "#4db3b0", "#d977b0", "#8c6a50", "#93c47d")
+
 _OVERLAY = 0.66
+# Less contrast in the photo, so that a colour is nearly the same in its dark and its bright parts.
 _CONTRAST, _BASE = 0.45, 95
-_ROBUST = (2.0, 98.0)
+_PERCENTILES = (2.0, 98.0)
+
+
+def oklab(rgb: np.ndarray) -> np.ndarray:
+    """Convert sRGB to OKLab, in which equal distances look about equally different.
+
+    Source: B. Ottosson, "A perceptual color space for image processing", https://bottosson.github.io/posts/oklab/.
+
+    Args:
+        rgb: (..., 3) in 0..1.
+
+    Returns:
+        (..., 3): lightness 0..1, and the two colour axes.
+    """
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_lms = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return np.cbrt(linear @ to_lms.T) @ to_lab.T
+
+
+def colour_table(count: int) -> np.ndarray:
+    """Return `count` colours that are easy to tell apart: (count, 3) uint8 sRGB; beyond 400 they repeat.
+
+    The table of a smaller count is the beginning of a larger one, so a class keeps its colour from run to run. Each
+    colour after the first ten is the candidate farthest from all before it in OKLab.
+    """
+    table = _table(max(min(count, 400), 1))
+    return table[np.arange(count) % len(table)]
+
+
+@lru_cache(maxsize=16)
+def _table(count: int) -> np.ndarray:
+    first = np.array([ImageColor.getrgb(code) for code in _FIRST], dtype=np.uint8)
+    axis = np.linspace(0, 255, 18).round()
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.uint8)
+    lab = oklab(grid / 255)
+    # Near-black and near-white look like borders, and grey like unlabelled ground.
+    usable = (lab[:, 0] > 0.36) & (lab[:, 0] < 0.93) & (np.hypot(lab[:, 1], lab[:, 2]) > 0.045)
+    grid, lab = grid[usable], lab[usable]
+    chosen = [*first[:count]]
+    distance = np.linalg.norm(lab[:, None] - oklab(first / 255)[None], axis=-1).min(axis=1)
+    # A page full of neon colours is tiring: the first forty are the muted ones.
+    muted = np.hypot(lab[:, 1], lab[:, 2]) < 0.17
+    while len(chosen) < count:
+        index = int(np.where(muted, distance, 0).argmax() if len(chosen) < 40 else distance.argmax())
+        chosen.append(grid[index])
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[index], axis=-1))
+    table = np.stack(chosen)
+    table.flags.writeable = False
+    return table
 
 
 def triples(channels: int) -> list[tuple[int, ...]]:
-    """Return the eigenvectors of each picture: (0, 1, 2), (3, 4, 5), ... as far as present, 12 at most."""
+    """Return the eigenvectors of each picture: (0, 1, 2), (3, 4, 5), ... as far as present, `MAX_SHOWN` at most."""
     shown = range(min(channels, MAX_SHOWN))
     return [tuple(shown[start : start + 3]) for start in range(0, len(shown), 3)]
 
@@ -40,14 +107,12 @@ def common_limits(eigenvectors: Iterable[np.ndarray]) -> Limits:
     views = list(eigenvectors)
     if not views or not views[0].shape[-1]:
         return np.zeros(0), np.zeros(0)
-    rows = np.concatenate([view.reshape(view.shape[0] * view.shape[1], -1) for view in views]).astype(np.float64)
+    rows = np.concatenate([view.reshape(-1, view.shape[-1]) for view in views]).astype(np.float64)
     rows[~np.isfinite(rows)] = np.nan
-    empty = np.isnan(rows).all(axis=0)
-    rows[:, empty] = 0.0
-    low, high = np.nanpercentile(rows, _ROBUST, axis=0)
-    smallest, largest = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+    rows[:, np.isnan(rows).all(axis=0)] = 0.0
+    low, high = np.nanpercentile(rows, _PERCENTILES, axis=0)
     collapsed = _flat(low, high)
-    return np.where(collapsed, smallest, low), np.where(collapsed, largest, high)
+    return np.where(collapsed, np.nanmin(rows, axis=0), low), np.where(collapsed, np.nanmax(rows, axis=0), high)
 
 
 def eigenvector_picture(
@@ -114,7 +179,6 @@ def overlay(photo: np.ndarray, ids: np.ndarray, colours: np.ndarray) -> np.ndarr
     """
     size = (photo.shape[0], photo.shape[1])
     ids = _resize(ids, size, Image.Resampling.NEAREST).astype(np.int64)
-    # Less contrast in the photo, so that a colour is nearly the same in its dark and its bright parts.
     grey = photo.astype(np.float64) @ np.array([0.299, 0.587, 0.114]) * _CONTRAST + _BASE
     picture = np.repeat(grey[..., None], 3, axis=-1)
     named = (ids >= 0) & (ids < len(colours))
@@ -123,9 +187,10 @@ def overlay(photo: np.ndarray, ids: np.ndarray, colours: np.ndarray) -> np.ndarr
     return picture.round().astype(np.uint8)
 
 
-def as_laid_over(colour: np.ndarray) -> np.ndarray:
-    """Return how `overlay` shows a colour on a photo of middle brightness: (3,) uint8 to (3,) uint8."""
-    return ((1 - _OVERLAY) * (_CONTRAST * 128 + _BASE) + _OVERLAY * colour).round().astype(np.uint8)
+def swatch(colour: np.ndarray) -> str:
+    """Return how `overlay` shows a (3,) uint8 colour on a photo of middle brightness, as ``#rrggbb``."""
+    shown = (1 - _OVERLAY) * (_CONTRAST * 128 + _BASE) + _OVERLAY * colour
+    return "#" + shown.round().astype(np.uint8).tobytes().hex()
 
 
 def borders(ids: np.ndarray, width: int = 1) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Stage `report`: everything the run found, as one page with pictures."""
+"""Stage `report`: the results of the run as one page with pictures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from spectral_graph.graph.neighbours import falls_short, shortfall
 from spectral_graph.options.schema import as_typed, flag
 from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
+from spectral_graph.report.pictures import MAX_SHOWN
 from spectral_graph.runs.graph_attributes import graph_attributes, graph_facts
 from spectral_graph.runs.image_table import ImageTable
-from spectral_graph.runs.metrics import Mean, Method, Metrics, read_metrics
+from spectral_graph.runs.metrics import Metrics, read_metrics
 from spectral_graph.runs.notes import orthogonal_notes, solution_notes
 from spectral_graph.runs.titles import BASELINE, TITLES
 from spectral_graph.segment.rows import NormalisedRows
@@ -24,10 +25,9 @@ from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, bank_of, record_of, table_of
 from spectral_graph.stages.evaluate import label_reader
 
-SHOWN_EIGENVECTORS = 12
 CONTENTS = {
     "run.json": "options, versions, state and cost of every stage",
-    "images.json": "images kept and skipped, and the window of each that the network saw",
+    "images.json": "images kept and skipped, and the crop of each that the network saw",
     "features.zarr": "q, k, v of the layers and the final features, float16",
     "vv": "V-V: graph (CSR blocks in Zarr), eigenvector bank, orthogonal bank",
     "qk": "Q-K: graph (CSR blocks in Zarr), eigenvector bank, orthogonal bank",
@@ -51,9 +51,7 @@ def report(context: Context) -> None:
         versions={"spectral_graph": run.manifest["version"], **run.manifest["versions"]},
         notes=_notes(context, table, metrics),
         classes=context.dataset.classes,
-        scores=[_score_row(entry) for entry in metrics["methods"].values() if "hungarian" in entry],
-        per_class=_per_class(metrics),
-        coordinate_unit="squared cells of a 32 x 32 grid",
+        methods=[entry for entry in metrics["methods"].values() if "hungarian" in entry],
         graphs=[row for kind in config.kinds for row in _graph_rows(context, kind)],
         eigenvalues={TITLES[kind]: metrics["spectrum"][kind]["rayleigh_quotients"] for kind in config.kinds},
         residuals={TITLES[kind]: metrics["spectrum"][kind]["residuals"] or [] for kind in config.kinds},
@@ -113,60 +111,15 @@ def _notes(context: Context, table: ImageTable, metrics: Metrics) -> list[str]:
     return [as_typed(note, RunConfig.model_fields) for note in notes]
 
 
-def _score_row(entry: Method) -> page.ScoreRow:
-    def mean_sd(found: Mean) -> page.MeanSd:
-        return page.MeanSd(float("nan") if found["mean"] is None else found["mean"], found["sd"])
-
-    return page.ScoreRow(
-        method=entry["title"],
-        clusters=entry["clusters"],
-        seeds=len(entry["seeds"]),
-        images=entry["images_scored"],
-        miou_hungarian=mean_sd(entry["hungarian"]["miou"]),
-        miou_greedy=mean_sd(entry["greedy"]["miou"]),
-        accuracy_hungarian=mean_sd(entry["hungarian"]["accuracy"]),
-        accuracy_greedy=mean_sd(entry["greedy"]["accuracy"]),
-        coordinate_mse=entry["coordinates"]["mse"],
-    )
-
-
-def _per_class(metrics: Metrics) -> dict[str, dict[str, page.ClassScore]]:
-    table = {}
-    for entry in metrics["methods"].values():
-        if "hungarian" in entry:
-            table[entry["title"]] = {
-                name: page.ClassScore(
-                    entry["hungarian"]["classes"][name]["mean"], entry["greedy"]["classes"][name]["mean"], pixels
-                )
-                for name, pixels in entry["class_pixels"].items()
-            }
-    return table
-
-
-def _graph_rows(context: Context, kind: str) -> list[page.GraphFacts]:
+def _graph_rows(context: Context, kind: str) -> list[page.GraphRow]:
     store = GraphStore.open(context.run.folder(kind) / "graph.zarr")
-    about, known = graph_attributes(store), graph_facts(store)
-    how = f"{kind}, {'centred' if about['centred'] else 'not centred'}, scope {about['scope']}"
+    about, facts = graph_attributes(store), graph_facts(store)
+    built = f"{kind}, {'centred' if about['centred'] else 'not centred'}, scope {about['scope']}"
     if about.get("hubs", "none") != "none":
-        how += f", hubs {about['hubs']}"
-    found = [*known["layers"].items(), ("all layers", known["all"])]
+        built += f", hubs {about['hubs']}"
     return [
-        page.GraphFacts(
-            pathway=TITLES[kind],
-            layer=layer,
-            kind=how,
-            nodes=facts["nodes"],
-            edges=facts["stored_edges"],
-            isolated=facts["isolated_nodes"],
-            max_in_degree=facts["largest_in_degree"],
-            mean_degree=facts["mean_degree"],
-            components=facts["components"],
-            threshold=about["threshold"],
-            in_degrees=[(float(share), value) for share, value in facts.get("in_degree_quantiles", {}).items()],
-            short_share=facts.get("share_with_fewer_neighbours"),
-            recall=facts.get("recall"),
-        )
-        for layer, facts in found
+        page.GraphRow(TITLES[kind], layer, built, about["threshold"], found)
+        for layer, found in [*facts["layers"].items(), (page.ALL_LAYERS, facts["all"])]
     ]
 
 
@@ -175,9 +128,12 @@ def _curves(context: Context, kind: str) -> list[page.Curve]:
     if notes["solver"] == "chebyshev":
         points = [(entry["step"], entry["residual"]) for entry in notes["history"]]
         return [page.Curve(TITLES[kind], "largest residual", "round", points, context.config.tol)]
-    loss = "loss (Eqn. 4)" if notes["objective"] == "paper" else "loss (as released)"
-    names = {"loss": loss, "eigenvalue": "eigenvalue term", "orthogonality": "orthogonality term"}
-    names["gradient_norm"] = "gradient norm"
+    names = {
+        "loss": "loss (Eqn. 4)" if notes["objective"] == "paper" else "loss (as released)",
+        "eigenvalue": "eigenvalue term",
+        "orthogonality": "orthogonality term",
+        "gradient_norm": "gradient norm",
+    }
     return [
         page.Curve(TITLES[kind], title, "step", [(entry["step"], entry[name]) for entry in notes["history"]])  # type: ignore[literal-required]
         for name, title in names.items()
@@ -185,28 +141,26 @@ def _curves(context: Context, kind: str) -> list[page.Curve]:
 
 
 def _solvers(context: Context, kind: str) -> list[page.SolverFacts]:
-    """Return the measures of a pathway's solution, if they were taken."""
+    """Return the quality of a pathway's solution, if it was measured."""
     notes = solution_notes(Bank.open(context.run.folder(kind) / "bank", verify=False))
     measured = notes.get("optimality")
     if measured is None:
         return []
-    name: str = notes["solver"]
+    solver: str = notes["solver"]
     if notes["solver"] == "adam":
-        name += " on Eqn. 4" if notes["objective"] == "paper" else ", objective as released"
-        name += f", average {notes['ema']}" if notes["ema"] else ""
+        solver += " on Eqn. 4" if notes["objective"] == "paper" else ", objective as released"
+        solver += f", average {notes['ema']}" if notes["ema"] else ""
     else:
-        name += f" on the {context.config.normalisation} operator".replace("_", " ")
-    angles = measured["angles"]
-    off = orthogonal_notes(Bank.open(context.run.folder(kind) / "ortho", verify=False))["off_diagonal"]
+        solver += f" on the {context.config.normalisation} operator".replace("_", " ")
     return [
         page.SolverFacts(
             TITLES[kind],
-            name,
+            solver,
             measured["value"],
             measured["optimum"],
             measured["overlap"],
-            angles[-1] if angles else None,
-            off,
+            largest_angle=measured["angles"][-1] if measured["angles"] else None,
+            off_diagonal=orthogonal_notes(Bank.open(context.run.folder(kind) / "ortho", verify=False))["off_diagonal"],
         )
     ]
 
@@ -241,7 +195,7 @@ def _gallery(context: Context, table: ImageTable, metrics: Metrics) -> list[page
             seeds = metrics["methods"][method].get("seeds")
             eigenvectors = np.zeros((*table.grid, 0), np.float32)
             if method in banks:
-                rows = NormalisedRows(banks[method]).read(image, image + 1)[:, :SHOWN_EIGENVECTORS]
+                rows = NormalisedRows(banks[method]).read(image, image + 1)[:, :MAX_SHOWN]
                 eigenvectors = rows.reshape(*table.grid, -1)
             pathways[TITLES[method]] = page.PathwayView(
                 eigenvectors, regions.read(method, 0, image), seeds[0]["matching"]["hungarian"] if seeds else None
@@ -261,10 +215,9 @@ def _licences(context: Context, table: ImageTable) -> list[page.PhotoLicence]:
 
 def _files(run: Path) -> list[page.FileEntry]:
     entries = []
-    for name, what in CONTENTS.items():
+    for name, description in CONTENTS.items():
         path = run / name
-        if path.is_file():
-            entries.append(page.FileEntry(name, what, path.stat().st_size))
-        elif path.is_dir():
-            entries.append(page.FileEntry(name, what, sum(p.stat().st_size for p in path.rglob("*") if p.is_file())))
+        if path.exists():
+            files = (p for p in (path, *path.rglob("*")) if p.is_file())
+            entries.append(page.FileEntry(name, description, sum(file.stat().st_size for file in files)))
     return entries

@@ -1,4 +1,4 @@
-"""Tables and named values as plain text that fits a width: long texts are broken, nothing is cut."""
+"""Tables and named values as plain text of a given width: long texts are wrapped, nothing is cut."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from spectral_graph.text.terminal import printable
 
 WIDTH = 100
-"""Width of a line where there is no terminal."""
+"""Line width where there is no terminal."""
 NARROWEST = 20
 _GAP = 2
 _NARROWEST_TEXT = 12
@@ -22,14 +23,14 @@ _NARROWEST_TEXT = 12
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, and whether it holds numbers, which are set flush right and never broken."""
+    """A column of a table: its heading, and whether it holds numbers, which are aligned right and never wrapped."""
 
     heading: str
     number: bool = True
 
 
 def output_width() -> int:
-    """Return the width of standard output: of COLUMNS if that is set, else of the terminal, else `WIDTH`."""
+    """Return the width of standard output: COLUMNS if that is set, else the terminal's width, else `WIDTH`."""
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked) > 0:
         return max(int(asked), NARROWEST)
@@ -43,12 +44,12 @@ def output_width() -> int:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return the lines of a table with aligned columns; the first column names the row.
 
-    Texts that are too long are broken. Where even that is not enough, each row becomes a list of named values.
+    Long texts are wrapped. Where that does not suffice, each row becomes a list of named values.
 
     Args:
         columns: at least one.
         rows: the cells.
-        width: of a line.
+        width: of a line, in terminal cells.
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [
@@ -62,9 +63,9 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) 
             return _records(columns, shown, width)
         widths[widest] = max(widths[widest] - excess, _NARROWEST_TEXT)
     head = [wrapped(column.heading, size) for column, size in zip(columns, widths, strict=True)]
-    tall = max(map(len, head))
-    # Headings stand on the first row.
-    lines = _lines([[""] * (tall - len(cell)) + cell for cell in head], columns, widths)
+    height = max(map(len, head))
+    # Headings are aligned at the bottom.
+    lines = _lines([[""] * (height - len(cell)) + cell for cell in head], columns, widths)
     for row in shown:
         lines += _lines([wrapped(cell, size) for cell, size in zip(row, widths, strict=True)], columns, widths)
     return lines
@@ -75,19 +76,19 @@ def fields(values: Sequence[tuple[str, str]], width: int, indent: int = 0) -> li
 
     Args:
         values: (name, value) pairs, at least one.
-        width: of a line.
+        width: of a line, in terminal cells.
         indent: spaces before each line.
     """
     names = [printable(name) for name, _ in values]
     left = indent + max(map(cell_len, names)) + _GAP
-    if width - left < _NARROWEST_TEXT:  # names and values by turns
+    if width - left < _NARROWEST_TEXT:  # names and values on alternating lines
         left = min(indent + _GAP, width - 1)
     lines = []
     for name, (_, value) in zip(names, values, strict=True):
         parts = wrapped(printable(value), max(width - left, 1))
         label = " " * indent + name
         if cell_len(label) < left:
-            lines.append(label + " " * (left - cell_len(label)) + parts.pop(0))
+            lines.append(set_cell_size(label, left) + parts.pop(0))
         else:
             lines += [" " * indent + part for part in wrapped(name, max(width - indent, 1))]
         lines += [" " * left + part for part in parts]
@@ -95,10 +96,10 @@ def fields(values: Sequence[tuple[str, str]], width: int, indent: int = 0) -> li
 
 
 def command_lines(command: str, width: int) -> list[str]:
-    """Return a command of the shell in lines that can be pasted: all but the last one end with a backslash."""
+    """Return a shell command in lines that can be pasted: all but the last one end with a backslash."""
     try:
         words = [printable(shlex.quote(word)) for word in shlex.split(command)]
-    except ValueError:  # not a command
+    except ValueError:  # not valid shell syntax
         return wrapped(printable(command), width)
     lines = [""]
     for word in words:
@@ -111,22 +112,21 @@ def command_lines(command: str, width: int) -> list[str]:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most `width` cells: broken between words, or within those that are longer."""
+    """Return a text in lines of at most `width` cells: wrapped between words, and within words that are longer."""
     lines = [""]
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines[-1] else word
         if cell_len(joined) <= width:
             lines[-1] = joined
-            continue
-        parts = _chopped(word, width)
-        lines += parts if lines[-1] else []
-        if not lines[-1]:
-            lines[-1:] = parts
+        else:
+            if not lines[-1]:
+                lines.pop()
+            lines += _chopped(word, width)
     return lines
 
 
 def _chopped(word: str, width: int) -> list[str]:
-    """Return the parts of a word, each at most `width` cells: broken after punctuation where there is any."""
+    """Return the parts of a word, each at most `width` cells: split after punctuation where there is any."""
     parts = []
     while cell_len(word) > width:
         most = chop_cells(word, width)[0]
@@ -139,12 +139,11 @@ def _chopped(word: str, width: int) -> list[str]:
 
 def _lines(cells: Sequence[Sequence[str]], columns: Sequence[Column], widths: Sequence[int]) -> list[str]:
     lines = []
-    for number in range(max(map(len, cells))):
-        parts = []
-        for cell, column, size in zip(cells, columns, widths, strict=True):
-            text = cell[number] if number < len(cell) else ""
-            space = " " * (size - cell_len(text))
-            parts.append(space + text if column.number else text + space)
+    for texts in zip_longest(*cells, fillvalue=""):
+        parts = [
+            " " * (size - cell_len(text)) + text if column.number else set_cell_size(text, size)
+            for text, column, size in zip(texts, columns, widths, strict=True)
+        ]
         lines.append((" " * _GAP).join(parts).rstrip())
     return lines
 

@@ -1,4 +1,4 @@
-"""Numbers written for people. What is missing, or no number, becomes a dash."""
+"""Numbers and lists as text for people. A missing value or NaN becomes a dash."""
 
 from __future__ import annotations
 
@@ -13,28 +13,20 @@ def percent(value: float | None) -> str:
 
 
 def count(value: int | None) -> str:
-    """Return an integer with its thousands set apart: 72013 becomes ``72,013``."""
+    """Return an integer with separators of thousands: 72013 becomes ``72,013``."""
     return DASH if value is None else f"{value:,}"
 
 
 def short_count(value: int) -> str:
-    """Return a large integer in three figures: 6100000 becomes ``6.10 M``; below 100,000 it is written out."""
-    if abs(value) < 100_000:
-        return count(value)
-    for factor, unit in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
-        if abs(value) < 999.5 * factor:
-            return f"{_three(value / factor)} {unit}"
-    return f"{_three(value / 1e12)} T"
+    """Return an integer of 100,000 or more with three digits: 6100000 becomes ``6.10 M``."""
+    return count(value) if abs(value) < 100_000 else _scaled(value, "k", "M", "G", "T")
 
 
 def size(value: int | None) -> str:
     """Return bytes in decimal units: 1234567 becomes ``1.23 MB``."""
     if value is None:
         return DASH
-    for factor, unit in ((1e3, "kB"), (1e6, "MB"), (1e9, "GB")):
-        if abs(value) < 999.5 * factor:
-            return f"{value} B" if abs(value) < 1000 else f"{_three(value / factor)} {unit}"
-    return f"{_three(value / 1e12)} TB"
+    return f"{value} B" if abs(value) < 1000 else _scaled(value, "kB", "MB", "GB", "TB")
 
 
 def duration(seconds: float | None) -> str:
@@ -44,19 +36,17 @@ def duration(seconds: float | None) -> str:
     assert seconds is not None
     if seconds < 59.95:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def decimal(value: float | None, figures: int = 4) -> str:
-    """Return a number with `figures` significant figures: 0.981234 becomes ``0.9812``."""
-    return DASH if _missing(value) else f"{value:.{figures}g}"
+def decimal(value: float | None, digits: int = 4) -> str:
+    """Return a number with `digits` significant digits: 0.981234 becomes ``0.9812``."""
+    return DASH if _missing(value) else f"{value:.{digits}g}"
 
 
 def plain(value: object) -> str:
-    """Return an option's value as it would be typed: lists by commas, ``on`` and ``off``, a dash for none."""
+    """Return an option's value as it is typed: lists with commas, ``on`` and ``off``, a dash for None."""
     if value is None:
         return DASH
     if isinstance(value, bool):
@@ -68,11 +58,17 @@ def plain(value: object) -> str:
 
 def joined(names: list[str]) -> str:
     """Return names as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _three(value: float) -> str:
-    return f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}" if abs(value) < 99.95 else f"{value:.0f}"
+def _scaled(value: int, *units: str) -> str:
+    """Return a number with three digits and the first suitable unit; each unit is 1000 times the one before."""
+    power = 1
+    while power < len(units) and abs(value) >= 999.5 * 1000**power:
+        power += 1
+    scaled = value / 1000**power
+    digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
+    return f"{scaled:.{digits}f} {units[power - 1]}"
 
 
 def _missing(value: float | None) -> bool:

@@ -1,7 +1,7 @@
-"""The program's own streams: text that any terminal can show, and readers that go away.
+"""Standard streams: text that every terminal can show, and readers that disconnect.
 
-Standard output holds the result of a command, standard error all else. A result that nobody can read ends the command;
-notes and progress that nobody can read are dropped, and the work goes on.
+Standard output holds the result of a command, standard error everything else. If the result cannot be written, the
+command ends; notes and progress that cannot be written are dropped, and the work continues.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import sys
 
 TYPE_CHECKING = False  # typing takes longer to import than all of this
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import Any, TextIO
 
 READER_GONE = 141
-"""Exit code where the reader of a result has closed the pipe: that of a program which SIGPIPE ends."""
+"""Exit code where the reader of a result has closed the pipe: 128 + SIGPIPE."""
 
 
 class _Absent(io.TextIOWrapper):
-    """In the place of a stream that was closed when the program began; swallows what is written."""
+    """Replaces a stream that was closed when the program began; discards its input."""
 
     def __init__(self) -> None:
         super().__init__(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: SIM115, PTH123
 
 
-class Lasting(io.TextIOBase):
-    """A stream for notes: once it cannot be written any more, it swallows what is written.
+class Lasting:
+    """A stream for notes: after the first failed write it discards its input.
 
     Characters that the stream cannot encode are written as escapes.
 
@@ -37,28 +37,18 @@ class Lasting(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lost = stream, False
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """The stream's encoding."""
-        return getattr(self._stream, "encoding", None) or "utf-8"
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def isatty(self) -> bool:
-        """Tell whether the stream is a terminal."""
+        """Return whether the stream is a terminal."""
         try:
             return self._stream.isatty()
         except (OSError, ValueError):
             return False
 
-    def fileno(self) -> int:
-        """Return the stream's descriptor."""
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
     def write(self, text: str) -> int:
-        """Write a text, or nothing if the stream is lost."""
+        """Write a text; discard it if the stream is lost."""
         if not self._lost:
             try:
                 self._stream.write(encodable(text, self._stream))
@@ -67,7 +57,7 @@ class Lasting(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream, if it is not lost."""
+        """Flush the stream unless it is lost."""
         if not self._lost:
             try:
                 self._stream.flush()
@@ -80,16 +70,16 @@ class Lasting(io.TextIOBase):
 
 
 def printable(text: str) -> str:
-    """Return a text in one line without characters that act on a terminal.
+    """Return a text as one line without characters that control a terminal.
 
-    Control characters, line breaks, marks of the writing direction and bytes of a file name that are not text become
+    Control characters, line breaks, marks of the writing direction and undecodable bytes of a file name become
     escapes: ``\\x1b``, ``\\n``, ``\\u202e``, ``\\xff``.
     """
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    """Return a text whose characters the stream can encode; the others become escapes."""
+    """Return a text with escapes for the characters that the stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -99,9 +89,9 @@ def encodable(text: str, stream: TextIO) -> str:
 
 
 def prepare() -> None:
-    """Make the streams of the process safe to write to; called once, where the program begins."""
+    """Make the standard streams safe to write to; called once at program start."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        # This descriptor was closed: otherwise the next file that is opened would get what libraries print.
+        # This descriptor was closed: the next file that is opened would receive the output of libraries.
         os.set_inheritable(number, True)
     os.close(number)
     # None where the descriptor was closed when Python began.
@@ -115,7 +105,7 @@ def prepare() -> None:
 
 
 def settle() -> None:
-    """Write out what the streams still hold; what cannot be written is dropped, so that Python's end is silent."""
+    """Flush the standard streams; output that cannot be written is dropped, so that Python exits without a message."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -126,7 +116,7 @@ def settle() -> None:
 def write_result(text: str) -> int:
     """Write the result of a command to standard output and return the exit code.
 
-    0 written, `READER_GONE` if standard output is closed, 2 if it cannot be written for another reason.
+    It is 0 if the result was written, `READER_GONE` if standard output is closed, 2 after any other failure.
     """
     if isinstance(sys.stdout, _Absent):
         return READER_GONE
@@ -143,23 +133,23 @@ def write_result(text: str) -> int:
 
 
 def say(text: str) -> None:
-    """Write a line to standard error; nothing if it is closed."""
+    """Write a line to standard error, if that is open."""
     stream = Lasting(sys.stderr)
     stream.write(printable(text) + "\n")
     stream.flush()
 
 
 def discard(stream: TextIO) -> None:
-    """Lead a stream of the process to nowhere, with what it still holds."""
+    """Redirect a standard stream, with its buffered output, to the null device."""
     if stream not in (sys.stdout, sys.stderr):
         return
     try:
         number = stream.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, number)
+        os.close(null)
     except (OSError, ValueError):
-        return  # not a file of the system
+        return  # it has no file descriptor
 
 
 def _shown(character: str) -> str:

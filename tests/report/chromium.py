@@ -1,4 +1,4 @@
-"""A real browser that opens pages and tells what happened: Chromium, driven through two pipes."""
+"""Chromium, driven through two pipes, which opens pages and records requests and policy violations."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ LOOK = """(() => ({
 
 
 def find() -> str | None:
-    """Return the browser's program; None where there is none."""
+    """Return the path of the browser; None where there is none."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @dataclass
 class Visit:
-    """What a page did."""
+    """The state of a page after a visit."""
 
     title: str
     widths: list[tuple[str, int]]
@@ -101,7 +101,7 @@ class Chromium:
         self.folder._finalizer.detach()  # type: ignore[attr-defined]
 
     def visit(self, page: Path) -> Visit:
-        """Open a page, touch all that is on it, and tell what is there then."""
+        """Open a page, send events to all its elements, and return its state."""
         self.events = []
         self.tell("Page.navigate", url=page.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
@@ -116,7 +116,7 @@ class Chromium:
         return found
 
     def run(self, code: str) -> Any:
-        """Return the value of JavaScript on the page, which no policy keeps from running."""
+        """Evaluate JavaScript on the page outside its policy and return the value."""
         return self.tell("Runtime.evaluate", expression=code, returnByValue=True)["result"].get("value")
 
     def tell(self, method: str, **parameters: Any) -> dict[str, Any]:

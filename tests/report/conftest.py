@@ -8,20 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report_entries import facts, method
 
 from spectral_graph.report.content import (
     ALL_LAYERS,
-    ClassScore,
     Curve,
     DatasetFacts,
     FileEntry,
     GalleryItem,
-    GraphFacts,
-    MeanSd,
+    GraphRow,
     PathwayView,
     PhotoLicence,
     ReportContent,
-    ScoreRow,
     StageFacts,
 )
 
@@ -30,7 +28,7 @@ _VOID = {"meta", "link", "img", "br", "hr", "input", "base", "col", "source", "w
 
 @dataclass
 class Page(HTMLParser):
-    """What a page is made of; an unbalanced tag is recorded in `faults`."""
+    """The elements of a page; an unbalanced tag is recorded in `faults`."""
 
     ids: list[str] = field(default_factory=list)
     tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
@@ -113,25 +111,22 @@ def content() -> ReportContent:
         versions={"torch": "2.13.7"},
         notes=["The data set is the built-in sample."],
         classes=classes,
-        scores=[
-            ScoreRow(
-                "V-V", 27, 3, 41, MeanSd(0.2064, 0.0123), MeanSd(0.1846, 0.0041),
-                MeanSd(0.6372, 0.0212), MeanSd(0.6523, 0.0187), 61.37,
+        methods=[
+            method(
+                "V-V", [(0.2064, 0.0123), (0.6372, 0.0212)], [(0.1846, 0.0041), (0.6523, 0.0187)], 61.37,
+                {name: (0.311 + i / 10, 0.205 + i / 10, 5000 - 1111 * i) for i, name in named},
             ),
-            ScoreRow("Q-K", 27, 3, 41, MeanSd(0.1371), MeanSd(0.1933), MeanSd(0.4127), MeanSd(0.4738), 19.54),
-            ScoreRow(
-                "K-means on final features", 27, 3, 41, MeanSd(0.1129), MeanSd(0.1432), MeanSd(0.4719), MeanSd(0.4816)
+            method(
+                "Q-K", [(0.1371,), (0.4127,)], [(0.1933,), (0.4738,)], 19.54,
+                {name: (0.113 if i else None, 0.777 - i / 10, 5000 - 1111 * i) for i, name in named},
             ),
+            method("K-means on final features", [(0.1129,), (0.4719,)], [(0.1432,), (0.4816,)], 85.2, {}),
         ],
-        per_class={
-            "V-V": {name: ClassScore(0.311 + i / 10, 0.205 + i / 10, 5000 - 1111 * i) for i, name in named},
-            "Q-K": {name: ClassScore(0.113 if i else None, 0.777 - i / 10, 5000 - 1111 * i) for i, name in named},
-        },
         graphs=[
-            GraphFacts("V-V", "blocks.5", "vv, centred", 72013, 1440261, 17, 4525, 11.237, 23, 0.15),
-            GraphFacts("V-V", "blocks.6", "vv, centred", 72013, 1310777, 8, 395, 9.5, None, 0.15),
-            GraphFacts("V-V", ALL_LAYERS, "vv, centred", 72013, 2751038, 2, 4525, 10.4, 1, 0.15),
-            GraphFacts("Q-K", "blocks.5", "qk, centred", 72013, 1220333, 0, 28519, 7.123, 1, 0.15),
+            GraphRow("V-V", "blocks.5", "vv, centred", 0.15, facts(72013, 1440261, 17, 4525, 11.237, 23)),
+            GraphRow("V-V", "blocks.6", "vv, centred", 0.15, facts(72013, 1310777, 8, 395, 9.5, 7)),
+            GraphRow("V-V", ALL_LAYERS, "vv, centred", 0.15, facts(72013, 2751038, 2, 4525, 10.4, 1)),
+            GraphRow("Q-K", "blocks.5", "qk, centred", 0.15, facts(72013, 1220333, 0, 28519, 7.123, 1)),
         ],
         eigenvalues={"V-V": [0.998761, 0.913254, 0.84321], "Q-K": [0.951, 0.8765]},
         residuals={"V-V": [1.4e-5, 0.00031, 0.00077], "Q-K": []},

@@ -1,4 +1,4 @@
-"""Pages in a real browser: names and texts of others stay text, and what is the page's own works."""
+"""Pages in a real browser: hostile names stay text, and the page's own style and script work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import chromium
 import jinja2
 import pytest
 from PIL import Image
+from report_entries import method
 
 from spectral_graph.per_image import page as photos_page
 from spectral_graph.report import html
@@ -55,18 +56,18 @@ def hostile_report(content):
         preset=TEXT,
         notes=HOSTILE,
         classes=HOSTILE[:4],
-        coordinate_unit=TEXT,
         options={TEXT: dict(zip(names, HOSTILE, strict=True))},
         versions=dict(zip(names, HOSTILE, strict=True)),
         dataset=DatasetFacts(TEXT, TEXT, 3, 1, (6, 8), (84, 112), TEXT, list(zip(names, HOSTILE, strict=True))),
         eigenvalues={HOSTILE[3]: [1.0, 0.5]},
         residuals={},
         history=[replace(content.history[0], pathway=HOSTILE[0], quantity=HOSTILE[1], step=HOSTILE[2])],
-        per_class={HOSTILE[0]: dict.fromkeys(HOSTILE[:4], content.per_class["V-V"]["sky"])},
-        scores=[replace(content.scores[0], method=TEXT)],
+        methods=[
+            method(HOSTILE[0], [(0.2,), (0.6,)], [(0.1,), (0.6,)], 61.37, dict.fromkeys(HOSTILE[:4], (0.3, 0.2, 5000))),
+        ],
         graphs=[replace(content.graphs[0], pathway=TEXT, layer=TEXT, kind=TEXT)],
         stages=[replace(stage, name=name, state=name) for stage, name in zip(content.stages, HOSTILE, strict=False)],
-        files=[replace(content.files[0], path=TEXT, what=TEXT)],
+        files=[replace(content.files[0], path=TEXT, description=TEXT)],
         gallery=[replace(content.gallery[0], id=name, pathways={name: view}) for name in names],
         licences=[PhotoLicence(name, text, text) for name, text in zip(names, HOSTILE, strict=True)]
         + [PhotoLicence("web", TEXT, f"https://example.org/{HOSTILE[1]}")],
@@ -91,7 +92,7 @@ def write(kind, content, folder, charts=True):
         report = hostile_report(content)
         if not charts:
             few = report.gallery[:2]
-            report = replace(report, eigenvalues={}, history=(), per_class={}, stages=(), gallery=few)
+            report = replace(report, eigenvalues={}, history=(), methods=(), stages=(), gallery=few)
         return write_report(report, folder / "report")
     skipped = [(name, name) for name in HOSTILE]
     return photos_page.write_page(photo_results(folder), skipped, TEXT)
@@ -107,7 +108,7 @@ def without_policy(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["report", "photos"])
-def test_text_of_others_is_text_and_the_page_works(browser, content, tmp_path, kind):
+def test_hostile_text_is_shown_as_text(browser, content, tmp_path, kind):
     seen = browser.visit(write(kind, content, tmp_path))
     assert ATTACKED not in seen.title.split() and seen.title != ATTACKED
     assert seen.refused == []
@@ -128,9 +129,7 @@ def test_text_of_others_is_text_and_the_page_works(browser, content, tmp_path, k
 
 @pytest.mark.parametrize("kind", ["report", "photos"])
 @pytest.mark.parametrize("fault", ["escaping", "policy", "both"])
-def test_escaping_and_policy_each_suffice_and_an_attack_is_noticed(
-    browser, content, tmp_path, monkeypatch, kind, fault
-):
+def test_escaping_and_policy_each_stop_an_attack(browser, content, tmp_path, monkeypatch, kind, fault):
     if fault in ("escaping", "both"):
         without_escaping(monkeypatch)
     if fault in ("policy", "both"):
@@ -140,7 +139,7 @@ def test_escaping_and_policy_each_suffice_and_an_attack_is_noticed(
     assert (seen.refused != []) == (fault == "escaping")
 
 
-def test_the_viewer_of_the_report_opens_and_turns_pages(browser, small, tmp_path):
+def test_viewer_opens_and_turns_pages(browser, small, tmp_path):
     browser.visit(write_report(replace(small, stages=()), tmp_path / "report"))
     browser.run('document.querySelector("a.zoom").click()')
     assert browser.run('document.getElementById("viewer").open')

@@ -1,4 +1,4 @@
-"""Pictures against brute force, torch and colour science written down independently."""
+"""Pictures against brute force, torch and independent colour science."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectral_graph.report.colours import as_hex, colour_table, oklab, series_colours
 from spectral_graph.report.content import GalleryItem, PathwayView
 from spectral_graph.report.gallery import gallery_limits
 from spectral_graph.report.pictures import (
     agreement,
     borders,
     cluster_colours,
+    colour_table,
     common_limits,
     eigenvector_picture,
+    oklab,
     overlay,
+    swatch,
     triples,
 )
 
@@ -40,14 +42,14 @@ def closest(table: np.ndarray) -> float:
     return float(distance[~np.eye(len(table), dtype=bool)].min())
 
 
-def test_colours_are_distinct_also_by_another_measure():
+def test_colours_are_distinct_in_cielab():
     assert closest(colour_table(27)) > 11
     assert closest(colour_table(150)) > 6
     assert len(np.unique(colour_table(400), axis=0)) == 400
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 11, 40, 41, 150])
-def test_a_smaller_table_begins_a_larger_one(count):
+def test_smaller_table_is_prefix_of_larger_one(count):
     assert np.array_equal(colour_table(count), colour_table(400)[:count])
     assert colour_table(count).shape == (count, 3)
 
@@ -57,7 +59,7 @@ def test_colours_repeat_beyond_the_table():
     assert colour_table(0).shape == (0, 3)
 
 
-def test_oklab_of_the_published_examples():
+def test_oklab_of_published_values():
     # Pairs from the page that defines OKLab, in XYZ there: white and the red, green and blue primaries of sRGB.
     rgb = np.array([[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     expected = [
@@ -68,12 +70,6 @@ def test_oklab_of_the_published_examples():
         [0.45201, -0.03246, -0.31153],
     ]
     assert np.allclose(oklab(rgb), expected, atol=2e-4)
-
-
-def test_series_colours_differ_and_hex_is_hex():
-    colours = series_colours(["V-V", "Q-K", "V-V", "K-means"])
-    assert list(colours) == ["V-V", "Q-K", "K-means"] and len(set(colours.values())) == 3
-    assert as_hex(np.array([255, 0, 16], np.uint8)) == "#ff0010"
 
 
 @pytest.mark.parametrize(
@@ -106,22 +102,11 @@ def test_one_value_has_one_colour_in_every_photo():
     wide, narrow = (rng.normal(size=(6, 6, 3)).astype(np.float32) * spread for spread in (5, 0.1))
     wide[2:5, 2:5] = narrow[2:5, 2:5] = common
     items = [GalleryItem(str(i), PHOTO, None, {"V-V": PathwayView(view)}) for i, view in enumerate((wide, narrow))]
-    limits = gallery_limits(items, {})["V-V"]
+    limits = gallery_limits(items)["V-V"]
     first, second = (eigenvector_picture(view, (0, 1, 2), limits, (60, 60))[35, 35] for view in (wide, narrow))
     assert np.array_equal(first, second)
     low, high = limits
     assert np.array_equal(first, np.round(255 * np.clip((common.astype(float) - low) / (high - low), 0, 1)))
-
-
-def test_limits_of_the_caller_are_used():
-    given_limits = (np.zeros(3), np.full(3, 2.0))
-    item = GalleryItem(
-        "a", PHOTO, None, {"V-V": PathwayView(np.ones((2, 2, 3), np.float32)), "Q-K": PathwayView(np.eye(3)[None])}
-    )
-    limits = gallery_limits([item], {"V-V": given_limits})
-    assert limits["V-V"] is given_limits and set(limits) == {"V-V", "Q-K"}
-    picture = eigenvector_picture(np.ones((2, 2, 3)), (0, 1, 2), given_limits, (4, 4))
-    assert np.all(picture == 128)
 
 
 @pytest.mark.parametrize("size", [(23, 31), (60, 80), (7, 90)])
@@ -146,7 +131,7 @@ def test_flat_and_broken_channels_are_grey():
     assert picture[..., 1].min() == 0 and picture[..., 1].max() == 255
 
 
-def test_an_eigenvector_of_few_nodes_is_still_seen():
+def test_eigenvector_of_few_nodes_is_visible():
     view = np.zeros((20, 20, 1), np.float32)
     view[3, 3] = 1
     picture = eigenvector_picture(view, (0,), common_limits([view]), (20, 20))
@@ -159,7 +144,7 @@ def test_two_channels_leave_blue_in_the_middle():
     assert np.all(picture[..., 2] == 128) and picture[4, 0].tolist() == [255, 0, 128]
 
 
-def test_clusters_take_the_colours_of_their_classes():
+def test_clusters_have_the_colours_of_their_classes():
     table = colour_table(12)
     colours = cluster_colours(5, (2, -1, 0, 9, 1), 4)
     assert np.array_equal(colours, table[[2, 4, 0, 5, 1]])
@@ -169,7 +154,7 @@ def test_clusters_take_the_colours_of_their_classes():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-1, 30), min_size=1, max_size=30), st.integers(0, 30))
-def test_clusters_of_no_class_have_a_colour_of_their_own(matched, classes):
+def test_unmatched_clusters_have_unique_colours(matched, classes):
     colours = [tuple(colour) for colour in cluster_colours(len(matched), matched, classes)]
     of_classes = [tuple(colour) for colour in colour_table(classes)]
     own = [colour for colour, match in zip(colours, matched, strict=True) if not 0 <= match < classes]
@@ -198,11 +183,11 @@ def test_overlay_colours_regions_and_leaves_the_rest_grey():
     ids = np.array([[0, -1], [1, 7]])
     colours = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
     picture = overlay(PHOTO, ids, colours).astype(int)
+    assert swatch(colours[0]) == "#" + bytes(picture[2, 2].tolist()).hex()
     corners = picture[2, 2], picture[2, 35], picture[27, 2], picture[27, 35]
     assert corners[0][0] > corners[0][1] == corners[0][2] and corners[2][2] > corners[2][1]
     for grey in (corners[1], corners[3]):
         assert len(set(grey.tolist())) == 1
-    # The line between the cells, 15 rows of cells above it.
     assert np.all(picture[14] == 245) and np.all(picture[:, 19] == 245)
 
 

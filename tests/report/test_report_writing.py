@@ -13,7 +13,7 @@ from spectral_graph.report import page
 from spectral_graph.report.page import write_report
 
 
-def test_a_new_report_replaces_the_old_one(tmp_path, bare, small):
+def test_new_report_replaces_old_one(tmp_path, bare, small):
     folder = tmp_path / "deep" / "report"
     write_report(small, folder)
     (folder / "left_over.png").write_bytes(b"")
@@ -27,7 +27,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("place", ["draw", "write", "rename"])
-def test_a_failure_leaves_the_old_report_as_it_was(monkeypatch, tmp_path, place, small):
+def test_failure_keeps_old_report(monkeypatch, tmp_path, place, small):
     folder = tmp_path / "report"
     write_report(small, folder)
     before = snapshot(tmp_path)
@@ -49,7 +49,7 @@ def test_a_failure_leaves_the_old_report_as_it_was(monkeypatch, tmp_path, place,
     assert snapshot(tmp_path) == before
 
 
-def test_a_full_disk_is_said_in_words(monkeypatch, tmp_path, small):
+def test_full_disk_raises_disk_full_error(monkeypatch, tmp_path, small):
     folder = tmp_path / "report"
     write_report(small, folder)
     before = snapshot(tmp_path)
@@ -58,12 +58,12 @@ def test_a_full_disk_is_said_in_words(monkeypatch, tmp_path, small):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(page, "_write", full)
-    with pytest.raises(DiskFullError, match=r"report"):
+    with pytest.raises(DiskFullError, match=str(folder)):
         write_report(small, folder)
     assert snapshot(tmp_path) == before
 
 
-def test_a_report_survives_a_process_killed_between_the_renames(monkeypatch, tmp_path, small):
+def test_report_survives_kill_between_renames(monkeypatch, tmp_path, small):
     folder = tmp_path / "report"
     write_report(small, folder)
     before = snapshot(folder)
@@ -76,18 +76,18 @@ def test_a_report_survives_a_process_killed_between_the_renames(monkeypatch, tmp
     assert [file.name for file in tmp_path.iterdir()] == ["report"]
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path, bare):
+def test_other_folder_is_refused_and_unchanged(tmp_path, bare):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="not a report"):
+    with pytest.raises(ConfigError, match=str(tmp_path)):
         write_report(bare, tmp_path)
     (tmp_path / "index.html").write_text("<p>my home page</p>")
-    with pytest.raises(ConfigError, match="not a report"):
+    with pytest.raises(ConfigError, match=str(tmp_path)):
         write_report(bare, tmp_path)
-    with pytest.raises(ConfigError, match="not a report"):
+    with pytest.raises(ConfigError, match=str(tmp_path)):
         write_report(bare, tmp_path / "thesis.tex")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_an_empty_folder_is_filled(tmp_path, bare):
+def test_empty_folder_is_accepted(tmp_path, bare):
     (tmp_path / "report").mkdir()
     assert write_report(bare, tmp_path / "report").is_file()

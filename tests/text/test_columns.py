@@ -1,4 +1,4 @@
-"""Tables and named values: they fit the width, and all characters are there."""
+"""Tables and named values fit the width and keep all characters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def letters(text: str) -> str:
 
 @given(st.lists(st.tuples(TEXT, st.integers(-(10**7), 10**7), TEXT), max_size=5), WIDTHS)
 @settings(max_examples=60, deadline=None)
-def test_a_table_fits_and_holds_all(rows, width):
+def test_table_fits_and_is_complete(rows, width):
     columns = [Column("name", False), Column("how many"), Column("reason", False)]
     cells = [[name, str(number), reason] for name, number, reason in rows]
     lines = table(columns, cells, width)
@@ -37,7 +37,7 @@ def test_a_table_fits_and_holds_all(rows, width):
 
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4), WIDTHS, st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
-def test_named_values_fit_and_hold_all(values, width, indent):
+def test_named_values_fit_and_are_complete(values, width, indent):
     lines = fields(values, width, indent)
     assert all(cell_len(line) <= width for line in lines)
     expected = "".join(letters(printable(part)) for pair in values for part in pair)
@@ -46,13 +46,13 @@ def test_named_values_fit_and_hold_all(values, width, indent):
 
 @given(TEXT.map(printable), st.integers(2, 60))
 @settings(max_examples=60, deadline=None)
-def test_a_broken_text_is_the_text(text, width):
+def test_wrapped_text_is_complete(text, width):
     parts = wrapped(text, width)
     assert all(cell_len(part) <= width for part in parts)
     assert letters("".join(parts)) == letters(text)
 
 
-def test_a_broken_command_is_the_command():
+def test_wrapped_command_is_the_same_command():
     words = ["spectral-graph", "build", "--root", "my photos/it's", *(f"--option-{i}={i}" for i in range(30))]
     lines = command_lines(shlex.join(words), 60)
     assert len(lines) > 5 and max(map(len, lines)) <= 60

@@ -1,4 +1,4 @@
-"""What the program writes: any terminal can show it, a reader may go away, and nothing acts on the terminal."""
+"""Output of the program: any terminal shows it, readers may disconnect, and no control characters pass."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def without_reader() -> int:
 
 
 @pytest.mark.parametrize("arguments", RESULTS, ids=" ".join)
-def test_a_result_that_nobody_reads_ends_without_a_word(run, arguments):
+def test_result_without_reader_exits_silently(run, arguments):
     pipe = without_reader()
     done = program(of_run(arguments, run), stdout=pipe)
     os.close(pipe)
@@ -86,7 +86,7 @@ def test_a_result_that_nobody_reads_ends_without_a_word(run, arguments):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["info", "RUN"]], ids=" ".join)
-def test_a_result_that_does_not_fit_the_disk_is_an_error_of_one_line(run, arguments):
+def test_result_on_full_disk_is_one_line_error(run, arguments):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = program(of_run(arguments, run), stdout=full)
     (line,) = done.stderr.decode().splitlines()
@@ -114,7 +114,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize("stream", ["no reader", "closed", "full", "stdin too"])
-def test_work_goes_on_when_nobody_reads_its_notes(tmp_path, stream):
+def test_work_continues_when_notes_cannot_be_written(tmp_path, stream):
     out, given = tmp_path / "out", {}
     if stream == "no reader":
         given = {"stderr": without_reader(), "stdout": without_reader()}
@@ -132,7 +132,7 @@ def test_work_goes_on_when_nobody_reads_its_notes(tmp_path, stream):
 
 
 @pytest.mark.parametrize("env", [ASCII, LATIN, {"LC_ALL": "C"}], ids=["ascii", "latin", "C"])
-def test_names_of_all_kinds_reach_every_terminal_as_text(run, tmp_path, env):
+def test_odd_names_are_escaped_in_every_encoding(run, tmp_path, env):
     odd = tmp_path / "\u732b \x1b[31m"
     run.rename(odd)
     commands = [["info", HOSTILE], ["build", "--root", HOSTILE, "--out", HOSTILE], ["info", "x", f"--{HOSTILE}"]]
@@ -163,7 +163,7 @@ def test_lines_fit_the_width_and_no_value_is_cut(run, columns, arguments, monkey
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "7", "30", "nothing"])
-def test_help_is_written_at_any_width(monkeypatch, capsys, columns):
+def test_help_at_any_width(monkeypatch, capsys, columns):
     monkeypatch.setenv("COLUMNS", columns)
     for command in ([], ["build"], ["image"], ["info"], ["models"]):
         with pytest.raises(SystemExit) as ended:
@@ -172,7 +172,7 @@ def test_help_is_written_at_any_width(monkeypatch, capsys, columns):
 
 
 @given(st.text())
-def test_a_printable_text_acts_on_no_terminal(text):
+def test_printable_text_has_no_control_characters(text):
     shown = printable(text)
     shown.encode("utf-8")
     assert all(character.isprintable() or (character.isspace() and character > "\x9f") for character in shown)
@@ -195,7 +195,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
-def test_the_reporter_writes_names_as_they_are(monkeypatch, term):
+def test_reporter_escapes_names_and_ignores_markup(monkeypatch, term):
     monkeypatch.setenv("TERM", term)
     stream = Terminal()
     reporter = Reporter(stream)

@@ -1,4 +1,4 @@
-"""Numbers in words, marks of the best, file names."""
+"""Tables and summary of a report, file names, formatted numbers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from report_entries import facts, method
 
-from spectral_graph.report.content import ALL_LAYERS, ClassScore, GraphFacts, MeanSd, ScoreRow
+from spectral_graph.report.charts import class_order
+from spectral_graph.report.content import ALL_LAYERS, GraphRow
 from spectral_graph.report.names import FileNames, slug
-from spectral_graph.report.plots import class_order
-from spectral_graph.report.run_tables import graph_table
-from spectral_graph.report.score_tables import class_table, score_table
-from spectral_graph.report.summary import summary
-from spectral_graph.report.table import mark_best
+from spectral_graph.report.page import summary
+from spectral_graph.report.score_tables import class_table, mark_best, score_table
+from spectral_graph.report.tables import graph_table
 from spectral_graph.text import formatting
 
 _UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
@@ -47,23 +47,14 @@ def test_times(seconds, text):
     assert formatting.duration(seconds) == text
 
 
-def test_other_words():
-    assert (
-        formatting.percent(0.20649) == "20.6"
-        and formatting.percent(None) == formatting.percent(float("nan")) == formatting.DASH
-    )
-    assert (
-        formatting.count(72013) == "72,013"
-        and formatting.short_count(6_104_000) == "6.10 M"
-        and formatting.short_count(99_999) == "99,999"
-    )
-    assert formatting.plain(("a", 1, None, True)) == f"a, 1, {formatting.DASH}, on" and formatting.plain(0.1) == "0.1"
-    assert (
-        formatting.joined(["a"]) == "a"
-        and formatting.joined(["a", "b", "c"]) == "a, b and c"
-        and formatting.joined([]) == ""
-    )
-    assert formatting.decimal(0.981234) == "0.9812" and formatting.size(None) == formatting.DASH
+def test_other_formats():
+    dash = formatting.DASH
+    assert [formatting.percent(value) for value in (0.20649, None, float("nan"))] == ["20.6", dash, dash]
+    assert formatting.count(72013) == "72,013"
+    assert [formatting.short_count(value) for value in (6_104_000, 99_999)] == ["6.10 M", "99,999"]
+    assert formatting.plain(("a", 1, None, True)) == f"a, 1, {dash}, on" and formatting.plain(0.1) == "0.1"
+    assert [formatting.joined(list(names)) for names in ("a", "abc", "")] == ["a", "a, b and c", ""]
+    assert formatting.decimal(0.981234) == "0.9812" and formatting.size(None) == dash
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1), st.just(float("nan")))), st.booleans())
@@ -94,36 +85,38 @@ def test_names_keep_plain_ids_and_never_collide_with_what_follows():
 
 
 def test_totals_of_a_pathway_stand_under_the_line_and_count_once(bare):
+    more = {"in_degree_quantiles": {"0.5": 1, "0.9": 4, "0.99": 20}, "share_with_fewer_neighbours": 0.025}
     graphs = [
-        GraphFacts("V-V", "5", "vv", 100, 2000, 3, 17, 4.0, 5, 0.1),
-        GraphFacts("V-V", "6", "vv", 100, 5000, 4, 99, 8.0, 1, 0.1),
-        GraphFacts(
-            "V-V", ALL_LAYERS, "vv", 100, 7000, 2, 99, 6.0, 1, 0.1, [(0.5, 1), (0.9, 4), (0.99, 20)], 0.025, 0.96
-        ),
+        GraphRow("V-V", ALL_LAYERS, "vv", 0.1, facts(100, 7000, 2, 99, 6.0, 1, recall=0.96, **more)),
+        GraphRow("V-V", "5", "vv", 0.1, facts(100, 2000, 3, 17, 4.0, 5)),
+        GraphRow("V-V", "6", "vv", 0.1, facts(100, 5000, 4, 99, 8.0, 1)),
     ]
     table = graph_table(graphs)
-    assert [row[1].text for row in table.rows] == ["5", "6"]
-    shown = [cell.text for cell in table.totals[0]]
+    assert [row[1].text for row in table.rows] == ["5", "6", ALL_LAYERS] and table.n_totals == 1
+    shown = [cell.text for cell in table.rows[-1]]
     assert "/".join(shown) == "V-V/all layers/vv/100/7,000/2/2.5/1 / 4 / 20/99/6.00/1/0.1/0.96"
-    figures = {figure.label: (figure.value, figure.remark) for figure in summary(replace(bare, graphs=graphs))}
+    figures = {label: (value, remark) for label, value, remark in summary(replace(bare, graphs=graphs))}
     assert figures["Nodes"] == ("100", "in each of 2 layers") and figures["Stored edges"] == ("7,000", "in 2 graphs")
 
 
-def test_scores_that_are_no_numbers_are_dashes_and_never_the_best(bare):
-    none, some = MeanSd(float("nan"), 0.1), MeanSd(0.2, 0.01)
-    rows = [ScoreRow(name, 5, 3, 0, *[score] * 4) for name, score in (("a", none), ("b", some))]
-    assert score_table(rows, "cells").rows[0][1].text == formatting.DASH
-    assert not any(cell.best for row in score_table(rows, "cells").rows for cell in row)
-    assert "20.0 %" in {figure.value for figure in summary(replace(bare, scores=rows))}
+def test_missing_scores_are_dashes_and_never_the_best(bare):
+    methods = [
+        method(title, [(score, 0.1)] * 2, [(score, 0.1)] * 2, 1.0, {}) for title, score in (("a", None), ("b", 0.2))
+    ]
+    rows = score_table(methods).rows
+    assert rows[0][1].text == formatting.DASH
+    assert not any(cell.best for row in rows for cell in row[:5])
+    assert "20.0 %" in {value for _, value, _ in summary(replace(bare, methods=methods))}
 
 
 def test_classes_stand_in_order_of_pixels_and_methods_may_differ():
-    scores = {
-        "V-V": {"a": ClassScore(0.5, 0.25, 10), "b": ClassScore(0.2, 0.3, 30)},
-        "Q-K": {"b": ClassScore(0.4, None, 30), "c": ClassScore(None, None, 20)},
-    }
-    assert class_order(scores) == ["b", "c", "a"]
-    rows = [[(cell.text, cell.best) for cell in row] for row in class_table(scores).rows]
+    scores = [(0.1,), (0.2,)]
+    methods = [
+        method("V-V", scores, scores, 1.0, {"a": (0.5, 0.25, 10), "b": (0.2, 0.3, 30)}),
+        method("Q-K", scores, scores, 1.0, {"b": (0.4, None, 30), "c": (None, None, 20)}),
+    ]
+    assert class_order(methods) == ["b", "c", "a"]
+    rows = [[(cell.text, cell.best) for cell in row] for row in class_table(methods).rows]
     dash = formatting.DASH
     assert rows[0] == [("b", False), ("20.0", False), ("30.0", False), ("40.0", True), (dash, False), ("30", False)]
     assert [cell for cell, _ in rows[1]] == ["c", dash, dash, dash, dash, "20"]
