@@ -38,7 +38,7 @@ def test_another_grid_is_resampled(options, tmp_path):
 
 
 def test_runs_that_cannot_help_are_refused_in_words(options, tmp_path):
-    with pytest.raises(ConfigError, match="`warm_start=.*nowhere`"):
+    with pytest.raises(ConfigError, match=r"`warm_start=.*nowhere`"):
         run(options, tmp_path / "a", warm_start=tmp_path / "nowhere")
     (tmp_path / "nowhere").mkdir()
     with pytest.raises(ConfigError, match="there are no eigenvectors of vv"):
