@@ -23,7 +23,7 @@ from spectral_graph.bank.generation import CURRENT, PREVIOUS, Generation
 from spectral_graph.bank.rows import RowFile, storage_dtype
 from spectral_graph.bank.succession import complete, left_behind, next_of, records_after, remove_others, start_next
 from spectral_graph.errors import FormatError
-from spectral_graph.io.files import sync_folder, write_atomically
+from spectral_graph.io.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -245,7 +245,6 @@ class Bank(Described):
             write_atomically(self.path / PREVIOUS, (self.path / CURRENT).read_bytes())
         self._next.notes = notes
         self._next.save(self.path)
-        sync_folder(self.path)
         self._close()
         self._is, self._draft, self._trusted = self._next, {}, True
         remove_others(self.path, self.names, {self.generation - 1, self.generation})

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -33,14 +33,6 @@ def storage_dtype(name: str) -> np.dtype[Any]:
 
         return np.dtype(ml_dtypes.bfloat16)
     raise ConfigError(f"bank dtype {name}: choose one of {', '.join(SUFFIXES)}")
-
-
-def allocate(handle: BinaryIO, size: int) -> None:
-    """Take `size` bytes of disk now: a full disk met later through a memory map would kill the process (SIGBUS)."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle.fileno(), 0, size)
-    else:
-        handle.write(b"\0" * size)
 
 
 def runs(images: np.ndarray) -> Iterator[tuple[int, int, int]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from spectral_graph.bank.generation import PREVIOUS, Generation, record_dtype
-from spectral_graph.bank.rows import READ_BYTES, SUFFIXES, RowFile, allocate
-from spectral_graph.io.files import remove, reporting_full_disk, require_space, sync_folder
+from spectral_graph.bank.rows import READ_BYTES, SUFFIXES, RowFile
+from spectral_graph.io.files import allocate, remove, reporting_full_disk, require_space, sync_folder
 
 
 def left_behind(folder: Path, now: Generation) -> bool:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees all of one or none, and saying so in words when the disk is full."""
+"""Publishing files and folders whole, full disks, and JSON that anyone may have written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from spectral_graph.errors import DiskFullError, FormatError
 
@@ -50,22 +50,87 @@ def require_space(path: Path, needed: int, what: str) -> None:
         )
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file aside, force it to the disk, and put it in place by a rename."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+@contextmanager
+def publish_file(path: Path) -> Iterator[Path]:
+    """Yield the path of a file to write; when the block ends, force that file to the disk and rename it to `path`.
+
+    After an error, a kill or a loss of power `path` is as it was, or the whole new file. One process at a time may
+    publish a file of one path; missing parent folders are made.
+
+    Raises:
+        DiskFullError: the disk fills up, also while the block writes.
+    """
+    aside = _aside(path)
     with reporting_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(aside)  # left by a kill; or a link, which would lead the writer elsewhere
         try:
-            with aside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield aside
+            with aside.open("rb+") as file:
+                os.fsync(file)
             aside.replace(path)
         finally:
-            aside.unlink(missing_ok=True)
+            remove(aside)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def publish_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; when the block ends, rename it to `path`, in place of what is there.
+
+    After an error `path` is as it was; after a kill it is that, or the whole new folder. A kill between the two renames
+    leaves the former folder under a hidden name, and the next call restores it first. The content is not forced to the
+    disk, because that takes milliseconds a file: it must have checksums, or be cheap to make again. One process at a
+    time may publish a folder of one path; missing parent folders are made.
+
+    Raises:
+        DiskFullError: the disk fills up, also while the block writes.
+    """
+    aside, old = _aside(path), path.with_name(f".{path.name}.old")
+
+    def restore() -> None:
+        if os.path.lexists(old) and not os.path.lexists(path):
+            old.rename(path)
+
+    with reporting_full_disk(path):
+        restore()
+        remove(old)
+        remove(aside)
+        try:
+            aside.mkdir(parents=True)
+            yield aside
+            if os.path.lexists(path):
+                path.rename(old)
+            aside.rename(path)
+        except BaseException:
+            restore()
+            remove(aside)
+            raise
+        remove(old)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Publish a file with this content."""
+    with publish_file(path) as aside:
+        aside.write_bytes(data)
+
+
+def allocate(handle: BinaryIO, size: int) -> None:
+    """Take `size` bytes of disk now: a full disk met later through a memory map would kill the process (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle.fileno(), 0, size)
+    else:
+        handle.write(b"\0" * size)
 
 
 def sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk, so that a rename survives a loss of power."""
+    if os.name == "nt":  # it opens no folders
+        return
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -10,7 +10,7 @@ from typing import Any
 
 from spectral_graph.config import STAGES
 from spectral_graph.errors import FormatError
-from spectral_graph.io.files import decode_json, remove
+from spectral_graph.io.files import decode_json, publish_file
 from spectral_graph.io.inside import inside
 from spectral_graph.remote.index import NAME, REPUBLISH, Entry, Index, digest, entry_of
 from spectral_graph.remote.parts import MANIFEST, complete_stages, stage_of_file
@@ -104,11 +104,8 @@ def fetch(store: ObjectStore, path: str, entry: Entry, run: Path, moved: Moved) 
         UnsafePathError: it would lie outside of `run`.
     """
     target = inside(run, path, store.at(NAME), follow_links=False)
-    aside = target.with_name(f".{target.name}.partial")
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    remove(aside)  # a link there would lead the download to another place
     cure = f"recompute with `force={stage_of_file(path)}`, or repeat the command that made it, where it was made"
-    try:
+    with publish_file(target) as aside:
         if not store.download(path, aside, moved):
             raise FormatError(f"{store.at(path)} is missing; {cure}")
         if aside.is_dir():
@@ -120,6 +117,3 @@ def fetch(store: ObjectStore, path: str, entry: Entry, run: Path, moved: Moved) 
             )
         if found != entry:
             raise FormatError(f"{store.at(path)} is damaged: its checksum differs; {cure}")
-        aside.replace(target)
-    finally:
-        remove(aside)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_graph.errors import ConfigError
-from spectral_graph.io.files import remove, reporting_full_disk
+from spectral_graph.io.files import publish_folder
 from spectral_graph.report import run_tables, score_tables
 from spectral_graph.report.chart import Chart
 from spectral_graph.report.colours import series_colours
@@ -36,28 +36,10 @@ def write_report(content: ReportContent, folder: Path) -> Path:
         DiskFullError: there is no space; the old report is left as it is.
     """
     folder = folder.absolute()
-    aside, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():
-        # An earlier process ended between the two renames below.
-        old.rename(folder)
-    _refuse_foreign(folder)
-    with reporting_full_disk(folder):
-        remove(old)
-        remove(aside)
-        try:
-            aside.mkdir(parents=True)
-            names = FileNames()
-            html = render(content, names, lambda name, data: _write(aside / name, data))
-            _write(aside / "index.html", html)
-            if folder.exists():
-                folder.rename(old)
-            aside.rename(folder)
-        except BaseException:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            remove(aside)
-            raise
-        remove(old)
+    with publish_folder(folder) as aside:
+        _refuse_foreign(folder)
+        html = render(content, FileNames(), lambda name, data: _write(aside / name, data))
+        _write(aside / "index.html", html)
     return folder / "index.html"
 
 
