@@ -18,7 +18,7 @@ DEEPEST = 64
 """Levels of lists and objects in a JSON file; those of this package have at most eight."""
 LONGEST_NUMBER = 300
 """Digits of a whole number in a JSON file: any with fewer can be converted to float64."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def reporting_full_disk(path: Path, resume: str = "free some space and run the s
     try:
         yield
     except OSError as error:
-        if isinstance(error, DiskFullError) or error.errno not in _FULL:
+        if isinstance(error, DiskFullError) or error.errno not in FULL_DISK:
             raise
         problem = f"the disk of {path} is full ({free_bytes(path) / 1e6:.0f} MB left, {error.strerror})"
         raise DiskFullError(problem, f"finished work is kept: {resume}") from error
