@@ -1,4 +1,4 @@
-"""Publishing files and folders whole, full disks, and JSON that anyone may have written."""
+"""Files and folders that are published whole, full disks, and JSON that anyone may have written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def reporting_full_disk(path: Path, resume: str = "free some space and run the same command again") -> Iterator[None]:
-    """Turn the system's out-of-space errors into a DiskFullError that names the place and the cure."""
+    """Turn the system's out-of-space errors into a DiskFullError with the path and the cure."""
     try:
         yield
     except OSError as error:
@@ -34,14 +34,14 @@ def reporting_full_disk(path: Path, resume: str = "free some space and run the s
 
 
 def free_bytes(path: Path) -> int:
-    """Return the space left on the disk that holds `path`, or its nearest existing parent."""
+    """Return the free bytes of the disk of `path`, or of its nearest existing parent."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
 
 
 def require_space(path: Path, needed: int, what: str) -> None:
-    """Raise DiskFullError before anything is written if `needed` bytes do not fit."""
+    """Raise DiskFullError, before anything is written, if `needed` bytes do not fit."""
     free = free_bytes(path)
     if needed > free:
         raise DiskFullError(
@@ -148,7 +148,7 @@ def read_json(path: Path, cure: str = "remove it, or recompute the stage that ma
 
     Args:
         path: the file.
-        cure: what to do if it is damaged, for the message.
+        cure: for the message.
 
     Raises:
         FormatError: the file is damaged; the message names it.
@@ -157,26 +157,25 @@ def read_json(path: Path, cure: str = "remove it, or recompute the stage that ma
 
 
 def decode_json(data: bytes, place: Path | str, cure: str) -> Any:
-    """Decode JSON that may have been written by anyone: every value of it can be compared, printed and written again.
+    """Decode JSON that anyone may have written; all values can be compared, printed and written again.
 
     Args:
         data: the bytes of a file.
-        place: where they were read, for the message.
-        cure: what to do if they are damaged, for the message.
+        place: the file or URL, for the message.
+        cure: for the message.
 
     Raises:
-        FormatError: they are no JSON, hold NaN or a number beyond float64, or are nested deeper than `DEEPEST`; the
-            message names `place`.
+        FormatError: not JSON, NaN, a number beyond float64, or nesting beyond `DEEPEST`; the message names `place`.
     """
     try:
         found = json.loads(data, parse_float=_finite, parse_int=_whole, parse_constant=_refuse_constant)
         if _deeper_than(found, DEEPEST):
             raise RecursionError
+        return found
     except RecursionError:
         raise FormatError(f"{place} is damaged (nested deeper than {DEEPEST} levels); {cure}") from None
     except ValueError as error:
         raise FormatError(f"{place} is damaged ({error}); {cure}") from None
-    return found
 
 
 def _finite(text: str) -> float:
@@ -193,7 +192,7 @@ def _whole(text: str) -> int:
 
 
 def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a number of JSON")
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
@@ -207,7 +206,7 @@ def _deeper_than(value: Any, levels: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists; of a symbolic link, the link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

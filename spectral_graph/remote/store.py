@@ -136,7 +136,7 @@ class ObjectStore:
             return self._fs.find(self._root, detail=True)
 
         start = len(self._root) + 1
-        found = self._call("", find, {})
+        found: dict[str, Any] = self._call("", find, {})
         return {key[start:]: int(about["size"]) for key, about in found.items() if key.startswith(f"{self._root}/")}
 
     def delete(self, paths: Iterable[str]) -> None:
