@@ -24,7 +24,7 @@ PROBE = ".writable"
 ASIDE = ".partial"
 """Suffix of the name of an object while it is written, where the store can rename."""
 PATIENCE = 30.0
-"""Seconds of retries for a store that has answered before, on top of the retries of its own package."""
+"""Seconds of retries for a store that has answered before, on top of the retries of its package."""
 WORKERS = 16
 """Files in transfer at once: small ones wait for the network, not for its bandwidth."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0

@@ -58,7 +58,7 @@ class SyncState:
         for line in self._lines.read_bytes().splitlines() if self._lines.exists() else ():
             try:
                 path, size, time, sha256 = validated(decode_json(line, self._lines, _CURE), _LINE, self._lines, _CURE)
-            except FormatError:  # empty, cut short by a crash, or no line of ours
+            except FormatError:  # empty, cut short by a crash, or foreign
                 continue
             self._known[path] = (size, time, sha256)
 
