@@ -47,8 +47,8 @@ def test_a_path_may_be_a_str(tmp_path):
 
     FeatureStore.create(place("f"), 1, (1, 1), {"a": 2}, ["v"], 2)
     assert FeatureStore.open(place("f")).slots == 1
-    regions = RegionStore.create(place("r"), (1, 1), [0], 2)
-    regions.publish()
+    with RegionStore.create(place("r"), (1, 1), [0], 2):
+        pass
     assert RegionStore.open(place("r")).clusters == 2
 
     rows = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)

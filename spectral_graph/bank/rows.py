@@ -1,6 +1,6 @@
-"""A raw file of rows, read and written by images: the storage below the bank.
+"""A raw file of rows, read and written by images.
 
-Reads and writes go through `pread` and `pwrite`, not through a memory map: they name a full or truncated disk by an
+Reads and writes go through `pread` and `pwrite`, not through a memory map: a full disk or a truncated file gives an
 error instead of a signal, and the pages stay in the system's cache instead of the process.
 """
 
@@ -11,8 +11,9 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -26,34 +27,17 @@ _START_WRITING = 2  # SYNC_FILE_RANGE_WRITE of sync_file_range(2)
 
 def storage_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype of `name`; bfloat16 comes from the package ml_dtypes."""
+    if name not in SUFFIXES:
+        raise ConfigError(f"bank dtype {name}: choose one of {', '.join(SUFFIXES)}")
     if name == "float32":
         return np.dtype(np.float32)
-    if name == "bfloat16":
-        import ml_dtypes
+    import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
-    raise ConfigError(f"bank dtype {name}: choose one of {', '.join(SUFFIXES)}")
-
-
-def allocate(handle: BinaryIO, size: int) -> None:
-    """Take `size` bytes of disk now: a full disk met later through a memory map would kill the process (SIGBUS)."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle.fileno(), 0, size)
-    else:
-        handle.write(b"\0" * size)
-
-
-def runs(images: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Yield (position in `images`, first image, length) of each run of consecutive images."""
-    if len(images):
-        starts = np.r_[0, 1 + np.flatnonzero(np.diff(images) != 1)]
-        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(images)], strict=True):
-            yield start, int(images[start]), stop - start
+    return np.dtype(ml_dtypes.bfloat16)
 
 
 def recompute(folder: Path) -> str:
-    """Return what to do about a damaged bank: X_ortho in `<kind>/ortho` needs no solver."""
-    # The exact solver's vectors are orthonormal: `ortho` then holds hard links to the files of `bank`.
+    """Return the cure for a damaged bank: `ortho` needs no solver, unless its files are hard links to those of `bank`."""
     own = folder.name == "ortho" and all(file.stat().st_nlink == 1 for file in folder.glob("X.*"))
     return f"recompute with `force={'orthogonalise' if own else 'solve'}`"
 
@@ -90,9 +74,7 @@ class RowFile:
         nodes, channels = self._shape
         out = np.empty((len(images) * nodes, channels), self._dtype)
         raw = out.reshape(-1).view(np.uint8).data
-        for position, first, count in runs(images):
-            begin, offset = position * self._image_bytes, first * self._image_bytes
-            end = begin + count * self._image_bytes
+        for begin, end, offset in self._spans(images):
             while begin < end:
                 got = os.preadv(self._fd, [raw[begin:end]], offset)
                 if got == 0:
@@ -104,9 +86,9 @@ class RowFile:
         return out
 
     def write(self, images: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Write the rows of `images` and return the checksum of each image, uint32.
+        """Write the rows of `images` and return the CRC-32 of each image, uint32.
 
-        The system is asked to start writing them to the disk at once, so that `sync` has little left to do.
+        The system starts to write them to the disk at once, so that little is left for `sync`.
 
         Raises:
             DiskFullError: the disk is full.
@@ -114,21 +96,19 @@ class RowFile:
         stored = np.ascontiguousarray(values, self._dtype)
         raw = stored.reshape(-1).view(np.uint8).data
         with reporting_full_disk(self.path.parent):
-            for position, first, count in runs(images):
-                begin, offset = position * self._image_bytes, first * self._image_bytes
-                end = begin + count * self._image_bytes
+            for begin, end, offset in self._spans(images):
+                start, size = offset, end - begin
                 while begin < end:
                     done = os.pwrite(self._fd, raw[begin:end], offset)
                     begin, offset = begin + done, offset + done
-                _start_writing(self._fd, first * self._image_bytes, count * self._image_bytes)
+                _start_writing(self._fd, start, size)
         return self.checksums_of(stored)
 
     def prefetch(self, images: np.ndarray) -> None:
         """Ask the system to read the rows of `images` ahead; returns at once."""
         if hasattr(os, "posix_fadvise"):
-            for _, first, count in runs(images):
-                offset, size = first * self._image_bytes, count * self._image_bytes
-                os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
+            for begin, end, offset in self._spans(images):
+                os.posix_fadvise(self._fd, offset, end - begin, os.POSIX_FADV_WILLNEED)
 
     def checksums(self, images: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the CRC-32 of the stored rows of each image, uint32; reads a few images at a time."""
@@ -143,9 +123,15 @@ class RowFile:
         return np.array([zlib.crc32(raw[at : at + size]) for at in range(0, len(raw), size)], np.uint32)
 
     def sync(self) -> None:
-        """Force what was written to the disk."""
+        """Force all writes to the disk."""
         with reporting_full_disk(self.path.parent):
             os.fsync(self._fd)
+
+    def _spans(self, images: np.ndarray) -> Iterator[tuple[int, int, int]]:
+        """Yield (begin, end, offset in the file) in bytes for each run of consecutive images."""
+        starts = [0, *(1 + np.flatnonzero(np.diff(images) != 1)).tolist()] if len(images) else []
+        for first, stop in pairwise([*starts, len(images)]):
+            yield first * self._image_bytes, stop * self._image_bytes, int(images[first]) * self._image_bytes
 
 
 @cache

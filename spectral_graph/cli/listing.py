@@ -47,7 +47,7 @@ def info(run: Path | str | None, backends: bool, as_json: bool, reporter: Report
         from spectral_graph.runs.facts import run_facts
 
         if isinstance(run, str):
-            from spectral_graph.remote.describe import published_facts
+            from spectral_graph.remote.sync import published_facts
 
             facts["run"] = found = published_facts(run, reporter)
         else:

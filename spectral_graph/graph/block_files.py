@@ -47,15 +47,14 @@ def read_block_files(folder: Path, cached: bool = True) -> tuple[dict[str, Any],
 def write_block_files(
     folder: Path, attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], chunk: int
 ) -> None:
-    """Write a block into a new folder.
+    """Write a block into an empty folder.
 
     Args:
-        folder: which is made.
+        folder: which exists.
         attributes: of the block, as JSON holds them.
         arrays: one-dimensional, by name.
         chunk: elements of a chunk.
     """
-    folder.mkdir(parents=True)
     _describe(folder, _group(attributes))
     for name, array in arrays.items():
         _write_array(folder / name, array, max(1, min(chunk, len(array))))

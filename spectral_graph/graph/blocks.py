@@ -25,7 +25,7 @@ import zarr
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.block_files import read_array, read_block_files, write_block_files, write_group
 from spectral_graph.graph.layer_grids import layer_nodes
-from spectral_graph.io.files import remove, reporting_full_disk
+from spectral_graph.io.files import publish_folder, reporting_full_disk
 from spectral_graph.io.inside import shown
 from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
@@ -134,36 +134,27 @@ class GraphStore:
 
     def write(self, name: str, block: Block) -> None:
         """Publish a block; it replaces one of the same name."""
-        target = self.path / name
-        aside = target.with_name(f".{target.name}.partial")
-        with reporting_full_disk(self.path):
-            self.make_folder(str(Path(name).parent))
-            try:
-                remove(aside)
-                attributes = {
-                    "encoding-type": "csr_matrix",
-                    "encoding-version": "0.1.0",
-                    "shape": list(block.shape),
-                    "facts": dict(block.facts),
-                }
-                arrays: dict[str, np.ndarray] = {
-                    "data": block.values.astype(np.float32, copy=False),
-                    "indices": block.indices.astype(np.int32, copy=False),
-                    "indptr": block.indptr.astype(np.int64, copy=False),
-                    "rows": block.rows.astype(np.int64, copy=False),
-                }
-                if block.columns is not None:
-                    arrays["columns"] = block.columns.astype(np.int64, copy=False)
-                if block.degree is not None:
-                    arrays["degree"] = block.degree.astype(np.float32, copy=False)
-                if block.in_degree is not None:
-                    arrays["in_degree"] = block.in_degree.astype(np.int32, copy=False)
-                write_block_files(aside, attributes, arrays, CHUNK)
-                remove(target)
-                aside.replace(target)
-            except BaseException:
-                remove(aside)
-                raise
+        self.make_folder(str(Path(name).parent))
+        with publish_folder(self.path / name) as aside:
+            attributes = {
+                "encoding-type": "csr_matrix",
+                "encoding-version": "0.1.0",
+                "shape": list(block.shape),
+                "facts": dict(block.facts),
+            }
+            arrays: dict[str, np.ndarray] = {
+                "data": block.values.astype(np.float32, copy=False),
+                "indices": block.indices.astype(np.int32, copy=False),
+                "indptr": block.indptr.astype(np.int64, copy=False),
+                "rows": block.rows.astype(np.int64, copy=False),
+            }
+            if block.columns is not None:
+                arrays["columns"] = block.columns.astype(np.int64, copy=False)
+            if block.degree is not None:
+                arrays["degree"] = block.degree.astype(np.float32, copy=False)
+            if block.in_degree is not None:
+                arrays["in_degree"] = block.in_degree.astype(np.int32, copy=False)
+            write_block_files(aside, attributes, arrays, CHUNK)
 
     def read(self, name: str, cached: bool = True) -> Block:
         """Read a block.

@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 
 from spectral_graph.errors import FormatError
-from spectral_graph.io.files import reporting_full_disk, sync_folder
+from spectral_graph.io.files import publish_file
 
 _MAGIC = int.from_bytes(b"sg-part1", "little")
 _NUMBER = np.dtype("<u8")
@@ -36,20 +36,13 @@ def write_parts(path: Path, parts: Sequence[Part]) -> None:
     Raises:
         DiskFullError: there is no space.
     """
-    aside = path.with_name(f".{path.name}.partial")
     table = np.array([(sum(array.nbytes for array in part), _checksum(part)) for part in parts], _NUMBER)
     head = np.array([_MAGIC, len(parts), *table.reshape(-1)], _NUMBER)
-    with reporting_full_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(head.tobytes() + _own_checksum(head))
-            for part in parts:
-                for array in part:
-                    file.write(_bytes(array).data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        sync_folder(path.parent)
+    with publish_file(path) as aside, aside.open("wb") as file:
+        file.write(head.tobytes() + _own_checksum(head))
+        for part in parts:
+            for array in part:
+                file.write(_bytes(array).data)
 
 
 def is_whole(path: Path, parts: int) -> bool:

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from spectral_graph.bank.rows import allocate
 from spectral_graph.distributed.comm import Comm
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.merge import Normalisation, require_normalisation
 from spectral_graph.graph.operand import require_columns
 from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator, ReadyBlock
-from spectral_graph.io.files import reporting_full_disk, require_space
+from spectral_graph.io.files import allocate, reporting_full_disk, require_space
 
 HALO_BYTES = 256 << 20
 """Up to this size the rows that a product needs are gathered in memory, beyond it on disk."""

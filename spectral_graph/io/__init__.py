@@ -1,1 +1,1 @@
-"""Reading and writing files: published whole, checked, memory-mapped, locked."""
+"""Files: published whole, checked, memory-mapped, locked."""

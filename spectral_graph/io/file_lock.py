@@ -13,20 +13,20 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 PLACE = 1 << 30
-"""Where the byte lies that is locked on Windows: others cannot read a locked byte, and the file holds no more."""
+"""Offset of the byte that is locked on Windows, beyond the content: others cannot read a locked byte."""
 PAUSE = 0.1
-"""Seconds between two attempts on Windows, which cannot wait for a lock without end."""
+"""Seconds between two attempts on Windows, which cannot wait without a time limit."""
 
 
 def lock_file(descriptor: int, wait: bool) -> bool:
     """Lock a file for this process alone.
 
     Args:
-        descriptor: of the open file; closing it lets go of the lock.
-        wait: until no other process holds the lock.
+        descriptor: of the open file; closing it releases the lock.
+        wait: wait while another process holds the lock.
 
     Returns:
-        Whether the lock is held; without `wait` another process may hold it.
+        Whether this process holds the lock; with `wait` always True.
     """
     if fcntl is None:
         return _lock_on_windows(descriptor, wait)

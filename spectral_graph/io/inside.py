@@ -1,6 +1,6 @@
-"""Paths that come from outside: annotation files, image lists, the index of a published run, stored attributes.
+"""Paths from untrusted files: annotations, image lists, the list of a published run, stored attributes.
 
-Such a text is never joined to a folder directly. `relative_parts` checks its form, `inside` joins it.
+Such a path is never joined to a folder directly: `relative_parts` checks its form, `inside` joins it.
 """
 
 from __future__ import annotations
@@ -17,22 +17,19 @@ from spectral_graph.errors import UnsafePathError
 LONGEST_PART = 255
 """Bytes of a file name: the limit of ext4, xfs, btrfs, APFS and NTFS."""
 LONGEST_PATH = 4000
-"""Bytes of a whole path: Linux accepts 4096, from which the folder in front of it needs some."""
+"""Bytes of a relative path: Linux accepts 4096 with the folder in front of it."""
 
 
 def relative_parts(name: object, source: Path | str) -> tuple[str, ...]:
-    """Split a path of a foreign file into its parts.
+    """Split a path of an untrusted file into its parts, at least one.
 
     Args:
         name: the path as it was read: relative, with ``/`` between its parts.
         source: the file that names it, for the message.
 
-    Returns:
-        The parts; at least one.
-
     Raises:
         UnsafePathError: it is not text, empty, absolute, too long, or has a part that is empty, ``.`` or ``..``, or
-            that holds a backslash, a control character or what the file system cannot store.
+            that holds a backslash, a control character or a character that the file system cannot store.
     """
     if not isinstance(name, str):
         raise UnsafePathError(f"{source} names {shown(name)} where a file name should be; {_CURE}")
@@ -43,14 +40,14 @@ def relative_parts(name: object, source: Path | str) -> tuple[str, ...]:
 
 
 def inside(folder: Path, name: object, source: Path | str, *, follow_links: bool) -> Path:
-    """Join a path of a foreign file to the folder that it must stay in.
+    """Join a path of an untrusted file to the folder that it must stay in.
 
     Args:
         folder: the folder.
         name: see `relative_parts`.
         source: the file that names it, for the message.
         follow_links: accept symbolic links below `folder` that lead out of it. True for folders that the user
-            arranged (a data set); False for folders that are filled from outside (a published run).
+            arranged (a data set); False for folders with downloaded files (a published run).
 
     Raises:
         UnsafePathError: see `relative_parts`; or a symbolic link leads out of `folder`.
@@ -73,14 +70,14 @@ def _plain(name: str) -> str:
 
 
 PlainName = Annotated[str, AfterValidator(_plain)]
-"""A name in a foreign file that becomes a file name: one part of a path, see `relative_parts`, and not hidden."""
+"""A name in an untrusted file that becomes a file name: one part of a path, see `relative_parts`, and not hidden."""
 
 
 def distinct(names: list[str]) -> list[str]:
-    """Return the names as they are; ValueError if one stands there twice."""
+    """Return the names unchanged; ValueError if one occurs twice."""
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shown(twice)} stands there twice")
+        raise ValueError(f"{shown(twice)} occurs twice")
     return names
 
 
@@ -91,7 +88,7 @@ _CURE = "fetch the file that names it again from a source that you trust"
 
 
 def _objection(name: str) -> str:
-    """Return what is wrong with a path, empty if nothing is."""
+    """Return the reason why a path is unsafe, empty if it is safe."""
     parts = name.split("/")
     if name.startswith("/") or (len(name) > 1 and name[1] == ":" and name[0].isascii() and name[0].isalpha()):
         return "is absolute"
@@ -113,6 +110,6 @@ def _objection(name: str) -> str:
 
 
 def shown(name: object) -> str:
-    """Return a foreign value as a message shows it: in ASCII, and not longer than 120 letters."""
+    """Return an untrusted value for a message: in ASCII, and not longer than 120 letters."""
     text = ascii(name)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,11 +1,10 @@
-"""Passes over memory-mapped rows that memory does not hold: read ahead of the work, written and let go behind it.
+"""Passes over memory-mapped rows that do not fit into memory: read ahead of the work, written and released behind it.
 
-Left to itself the system brings such rows in and finds out which to write a page of 4 KB at a time, and spends as much
-processor time on that as the work takes. Here a pass works on a window instead: an address range of its own, as large
-as the rows and at first without memory. Large requests that go past the system's cache (open(2), O_DIRECT) bring rows
-in ahead of the pass; behind it those that changed are written, and their memory is given back (madvise(2),
-MADV_DONTNEED). The file is up to date again when the pass is over. What is computed does not depend on it. Linux only;
-elsewhere, and where memory is large enough, passes work on the memory map itself.
+The system itself loads such rows, and finds those to write, a page of 4 KB at a time, and spends as much processor time
+on that as the work takes. Here a pass works on a window instead: a separate address range, as large as the rows and at
+first without memory. Large direct requests (open(2), O_DIRECT) load rows ahead of the pass; behind it the rows that
+changed are written, and their memory is released (madvise(2), MADV_DONTNEED). At the end the file is up to date.
+Results do not depend on it. Linux only; elsewhere, and where memory is large enough, passes use the memory map itself.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -31,21 +29,21 @@ from spectral_graph.io.files import reporting_full_disk
 from spectral_graph.memory import left_bytes
 
 SHARE = 0.6
-"""Of the memory that is left: arrays beyond it are passed over in windows."""
+"""Of the free memory: passes over larger arrays use windows."""
 AHEAD_BYTES = BEHIND_BYTES = 64 << 20
-"""So much is read ahead of the work, and waits to be written behind it, of all arrays; less in little memory."""
+"""Bytes of all arrays that are read ahead of the work, and that wait to be written behind it; less in little memory."""
 PIECE = 4 << 20
-"""Size of a request; two of the system's large pages."""
+"""Bytes of a request; two of the system's large pages."""
 REQUESTS = 4
-"""Requests in flight, of reading and of writing."""
+"""Reads in flight, and writes."""
 # mmap(2); Python has the name from 3.13 on.
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if platform.machine() in ("x86_64", "aarch64") else 0)
 
 
 def exceed_memory(*arrays: np.ndarray) -> bool:
-    """Tell whether the memory-mapped ones among some arrays take so much that passes over them use windows."""
+    """Return whether the memory-mapped arrays among these are so large that passes over them use windows."""
     mapped = sum(array.nbytes for array in arrays if _has_file(array))
-    # What memory is left is read from files of the system, a third of a millisecond.
+    # `left_bytes` reads files of the system, which takes a third of a millisecond.
     return mapped > 0 and mapped > SHARE * left_bytes()
 
 
@@ -60,18 +58,18 @@ def _has_file(array: np.ndarray) -> bool:
 
 
 class _Window:
-    """The rows of a memory-mapped array in memory of their own, as far as a pass needs them.
+    """A window: private memory for the rows of a memory-mapped array that a pass needs.
 
-    Places are in bytes from the beginning of the window, which stands for a place in the file at a sector boundary.
+    Positions are in bytes from the beginning of the window, which is a sector boundary of the file.
 
     Args:
         array: C-contiguous.
 
     Attributes:
-        rows: the window, of the same shape; what was not loaded and not written to is zero.
+        rows: the window, of the same shape; rows that were neither loaded nor written are zero.
 
     Raises:
-        OSError: the address range is not to be had.
+        OSError: there is no such address range.
     """
 
     def __init__(self, array: np.memmap) -> None:
@@ -108,13 +106,13 @@ class _Window:
         os.close(self._plain)
 
     def begin(self, loads: bool, stores: bool) -> None:
-        """Start a pass at the first row, that reads what the file holds, and that changes it."""
+        """Start a pass at the first row; `loads`: it reads the file; `stores`: it changes the file."""
         self._stores = stores
         self._asked = self._loaded = 0 if loads else self._size
         self._let_go = 0
 
     def load(self, stop: int, ahead: int, readers: ThreadPoolExecutor) -> None:
-        """Have the rows before `stop` read, and `ahead` bytes more; returns at once."""
+        """Start to read the rows before `stop`, and `ahead` bytes more; returns at once."""
         until = min(_up(self._place(stop) + ahead, PIECE), self._size)
         while self._asked < until:
             end = min(self._asked + PIECE, self._size)
@@ -128,7 +126,7 @@ class _Window:
             reading.result()
 
     def finish(self, stop: int, writers: ThreadPoolExecutor) -> list[Future[None]]:
-        """Have the rows before `stop` written, if they changed, and let go; returns at once."""
+        """Start to write the rows before `stop`, if the pass stores, and to release them; returns at once."""
         self.wait(stop)
         last = self._size if stop == len(self.rows) else self._place(stop) // PIECE * PIECE
         last = min(last, self._asked)  # never write what was not read
@@ -143,7 +141,7 @@ class _Window:
         return self._begin + row * self._row_bytes
 
     def _read(self, begin: int, end: int) -> None:
-        # Requests end at a sector; the file may end before that, and is not asked again where it did.
+        # Requests end at a sector, but the file may end before that.
         while begin < min(end, self._end):
             got = os.preadv(self._direct, [self._raw[begin:end]], self._offset + begin)
             if got == 0:
@@ -156,7 +154,7 @@ class _Window:
         self._range.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
     def _write(self, begin: int, end: int) -> None:
-        # The sectors at the ends may hold rows of others, whom requests past the cache would overwrite.
+        # The sectors at the ends may hold other rows, which direct requests would overwrite.
         first, last = min(_up(begin, SECTOR), end), max(begin, end // SECTOR * SECTOR)
         parts = ((self._plain, begin, first), (self._direct, first, last), (self._plain, max(first, last), end))
         with reporting_full_disk(self._file.parent):
@@ -170,12 +168,12 @@ class Pager:
 
     Args:
         arrays: of the same number of rows, none sharing memory with another. Those that are not memory-mapped, or not
-            C-contiguous, are passed over as they are.
-        when: whether to use windows if the arrays take more than memory holds.
+            C-contiguous, get no window.
+        when: whether to use windows if the arrays do not fit into memory.
 
     Attributes:
-        arrays: where a pass reads and writes the rows instead, in the same order, valid inside the context; between
-            `begin` and `finished`, and as far as `reach` was called.
+        arrays: the windows, or the arrays themselves, in the same order. Rows are valid inside the context, after
+            `reach` and before `finished`.
     """
 
     def __init__(self, *arrays: np.ndarray, when: bool = True) -> None:
@@ -197,7 +195,7 @@ class Pager:
     def __enter__(self) -> Pager:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self.finished(self._rows, 0)
@@ -208,11 +206,11 @@ class Pager:
                 window.close()
 
     def begin(self, loads: Sequence[bool], stores: Sequence[bool]) -> None:
-        """Start a pass at the first row; the one before must have come to the last.
+        """Start a pass at the first row; the pass before must have reached the last.
 
         Args:
-            loads: for each array whether the pass reads what it holds.
-            stores: for each array whether what the pass leaves in it is wanted.
+            loads: for each array, whether the pass reads its content.
+            stores: for each array, whether the changes of the pass are written.
         """
         self.finished(self._rows, 0)
         for window, load, store in zip(self._windows, loads, stores, strict=True):
@@ -220,18 +218,18 @@ class Pager:
                 window.begin(load, store)
 
     def reach(self, stop: int) -> None:
-        """Wait until the rows before `stop` are there; those after them are read meanwhile."""
+        """Wait until the rows before `stop` are loaded; the next ones are read in the background."""
         for window in self._used:
             window.load(stop, self._ahead, self._readers)
         for window in self._used:
             window.wait(stop)
 
     def finished(self, stop: int, behind: int | None = None) -> None:
-        """Have rows written and let go; waits where the disk cannot follow.
+        """Write and release rows in the background; waits if the disk is too slow.
 
         Args:
-            stop: this pass neither reads nor changes any row before it any more.
-            behind: wait until no more requests than these are left; as many as memory allows by default.
+            stop: the rest of the pass neither reads nor changes rows before it.
+            behind: wait until at most this many requests are left; by default as many as memory allows.
         """
         for window in self._used:
             self._pending.extend(window.finish(stop, self._writers))
@@ -245,7 +243,7 @@ def _window(array: np.ndarray) -> _Window | None:
     assert isinstance(array, np.memmap)
     try:
         return _Window(array)
-    except OSError:  # no such range of addresses is to be had; the memory map does it, too
+    except OSError:  # no such address range: use the memory map
         return None
 
 

@@ -7,18 +7,14 @@ from pathlib import Path
 
 
 def readable(text: str) -> str:
-    r"""Return a file name, or a message that holds one, as text without surrogates.
+    r"""Return a file name, or a message with one, as text without surrogates.
 
-    Python decodes names by the locale and hides the bytes that it cannot decode in surrogates, which no file of text
-    can hold. Here the bytes are read as UTF-8, whatever the locale, and those that are not UTF-8 become ``\xff``. So
-    a file has one name in every locale.
-
-    Args:
-        text: as it comes from the file system or the command line.
+    Python decodes names by the locale and replaces bytes that it cannot decode by surrogates, which cannot be encoded
+    as UTF-8. Here the bytes are read as UTF-8 in every locale, and the others become ``\xff``: a file has one name.
     """
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # surrogates that stand for no byte: names on Windows, and texts from elsewhere
+    except UnicodeEncodeError:  # surrogates that are not bytes: names on Windows, and other texts
         return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -28,7 +24,7 @@ def stored_path(path: Path) -> str:
 
 
 def restored_path(text: str) -> Path:
-    """Return the path of a stored text, or of one that was typed in this locale."""
+    """Return the path of a text from `stored_path`, or of one that was typed in this locale."""
     try:
         return Path(os.fsdecode(text.encode("utf-8", "surrogateescape")))
     except UnicodeEncodeError:  # names on Windows, which are not bytes

@@ -9,7 +9,7 @@ import torch
 
 
 class _Memory:
-    """The memory of an array, without its flag that forbids writing."""
+    """The memory of an array, without its read-only flag."""
 
     def __init__(self, array: np.ndarray) -> None:
         about: dict[str, Any] = dict(array.__array_interface__)
@@ -18,9 +18,9 @@ class _Memory:
 
 
 def as_readonly_tensor(part: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """Return a contiguous tensor with the content of `part`, over its memory where that is contiguous; only to read."""
+    """Return a contiguous tensor, which must not be written to; it shares the memory of a contiguous `part`."""
     if isinstance(part, torch.Tensor):
         return part.contiguous()
     array = np.ascontiguousarray(part)
-    # torch warns of arrays that are not writable, and to silence warnings is not safe in threads.
+    # torch warns of read-only arrays, and warnings cannot be silenced safely in threads.
     return torch.from_numpy(array if array.flags.writeable else np.asarray(_Memory(array)))

@@ -1,4 +1,4 @@
-"""Telling URLs from paths, and the local folder that a URL is worked on in."""
+"""URLs and paths on the command line, and the local working folder of a URL."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 
 
 def is_url(text: str) -> bool:
-    """Tell whether a text is a URL (``s3://bucket/run``, ``file:///data/run``) and not a path."""
+    """Return whether a text is a URL (``s3://bucket/run``, ``file:///data/run``) and not a path."""
     return _SCHEME.match(text) is not None
 
 
 def local_path(text: str) -> Path:
-    """Return a path as it is typed; ``~`` stands for the home folder also where no shell replaced it (``--out=~/x``).
+    """Return a typed path; ``~`` is the home folder also where no shell replaced it (``--out=~/x``).
 
     Raises:
         ValueError: the text is empty, which `Path` takes for the current folder.
@@ -29,7 +29,7 @@ def local_path(text: str) -> Path:
 
 
 def place(text: str) -> Path | str:
-    """Return a path, or a URL as it stands: `Path` would make one slash of two.
+    """Return a path, or a URL as text: `Path` would make one slash of two.
 
     Raises:
         ValueError: the text is empty.

@@ -1,4 +1,4 @@
-"""JSON that was read back is what was written, or it is an error that says where it is not."""
+"""Checks of JSON against a type, with an error that names the entry."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 def validated(value: object, form: TypeAdapter[T], place: Path | str, cure: str) -> T:
-    """Return `value` as it is, once it was found to have the entries of `form`; it may have more.
+    """Return `value` unchanged if it has the entries of `form`; it may have more.
 
     Args:
         value: decoded JSON.
-        form: what it must be, mostly a TypedDict (of typing_extensions, which pydantic wants before Python 3.12).
-        place: where it was read, for the message.
-        cure: what to do about it, for the message.
+        form: mostly of a TypedDict (of typing_extensions, which pydantic needs before Python 3.12).
+        place: the file or URL of the value, for the message.
+        cure: for the message.
 
     Raises:
         FormatError: an entry is missing or of another type; the message names the first such entry.
@@ -36,11 +36,11 @@ def validated(value: object, form: TypeAdapter[T], place: Path | str, cure: str)
 
 
 def as_tuple(value: object) -> object:
-    """Return a list of JSON as a tuple, which pydantic can check place by place; anything else as it is."""
+    """Return a list of JSON as a tuple, which pydantic can check item by item; anything else unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _short(text: str) -> str:
-    """Return a foreign text so that a terminal can show it: no control characters, 200 letters at most."""
+    """Return an untrusted text for a terminal: no control characters, 200 letters at most."""
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:200])
     return escaped if len(text) <= 200 else f"{escaped}..."

@@ -1,4 +1,4 @@
-"""Opening Zarr groups that anyone may have written."""
+"""Zarr groups that anyone may have written."""
 
 from __future__ import annotations
 
@@ -15,30 +15,27 @@ ATTRIBUTES = "spectral_graph"
 
 
 def open_described(path: Path, mode: Literal["r", "r+"], missing: str, cure: str) -> tuple[zarr.Group, Any]:
-    """Open a group of Zarr format 3 and return it with what it says about itself.
+    """Open a group of Zarr format 3; return it and its attribute `ATTRIBUTES`, which the caller must check.
 
     Only format 3 is read: the codecs of format 2 include some that run code from the file.
 
     Args:
         path: folder of the group.
-        mode: to read, or to write into what is there.
-        missing: what the path is then said to hold or not to hold, for the message.
-        cure: what to do about it, for the message.
-
-    Returns:
-        The group, and its attribute `ATTRIBUTES`, which the caller must check.
+        mode: to read, or to read and write.
+        missing: says after the path that there is no such group, for the message.
+        cure: for the message.
 
     Raises:
         FormatError: there is no such group, or it is damaged.
     """
     file = path / "zarr.json"
     try:
-        decode_json(file.read_bytes(), file, cure)  # zarr knows no bounds of nesting and numbers
+        decode_json(file.read_bytes(), file, cure)  # zarr limits neither nesting nor numbers
         group = zarr.open_group(path, mode=mode, zarr_format=3)
         return group, group.attrs[ATTRIBUTES]
     except (FileNotFoundError, NotADirectoryError, KeyError) as error:
         raise FormatError(f"{path} {missing} ({error}); {cure}") from None
     except (OSError, FormatError):
         raise
-    except Exception as error:  # zarr takes the form of its files on trust, and fails in many ways
+    except Exception as error:  # zarr does not check its files and fails in many ways
         raise FormatError(f"{path} {missing} ({error}); {cure}") from None

@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 from spectral_graph.config import PLACE
 from spectral_graph.data.images import decoding
 from spectral_graph.errors import FormatError, ImageError, StaleRunError
-from spectral_graph.io.files import read_json, remove, reporting_full_disk, write_json
+from spectral_graph.io.files import publish_folder, read_json, write_json
 from spectral_graph.io.readable import readable
 from spectral_graph.io.validation import validated
 from spectral_graph.per_image import pictures
@@ -202,24 +202,12 @@ class Results:
         Raises:
             DiskFullError: there is no space.
         """
-        place = self.path / photo.name
-        aside, old = self.path / f".{photo.name}.partial", self.path / f".{photo.name}.old"
-        with reporting_full_disk(self.path):
-            remove(aside)
-            remove(old)
-            try:
-                aside.mkdir()
-                _write_pictures(aside, image, analysis)
-                _write_arrays(aside, analysis)
-                record = _record(photo, image, size, analysis)
-                text = json.dumps({**record, **about, "options": self.options}, indent=2, allow_nan=False)
-                (aside / RECORD).write_text(text + "\n", encoding="utf-8")
-                if place.exists():
-                    place.rename(old)
-                aside.rename(place)
-            finally:
-                remove(aside)
-            remove(old)
+        with publish_folder(self.path / photo.name) as aside:
+            _write_pictures(aside, image, analysis)
+            _write_arrays(aside, analysis)
+            record = _record(photo, image, size, analysis)
+            text = json.dumps({**record, **about, "options": self.options}, indent=2, allow_nan=False)
+            (aside / RECORD).write_text(text + "\n", encoding="utf-8")
 
 
 def _write_pictures(folder: Path, image: Image.Image, analysis: Analysis) -> None:

@@ -1,15 +1,11 @@
-"""Runs that are kept behind a URL: an object store, or whatever else fsspec reaches.
+"""Runs that are kept behind a URL: an object store, or another place that fsspec reaches.
 
-The memory-mapped banks need a local disk, so the work is done in a local folder, and what a stage leaves there is
-published when the stage is complete.
+The memory-mapped banks need a local disk, so the stages work in a local folder (`io/url.py`), and the files of a stage
+are published when the stage is complete.
 
-    url.py        what is a URL, and which local folder stands for it
-    store.py      reading and writing objects, errors in words
-    index.py      the list of a published run's files, with sizes and checksums
-    parts.py      which stage writes, and which reads, which files
-    published.py  the state that a reader meets, and writing it in the right order
-    sync_state.py    what the local folder knows about the URL
-    transfer.py   many files at once, with progress
-    sync.py     the local folder and the URL brought to the same state
-    describe.py   `spectral-graph info URL`
+    store.py        reads and writes objects, many at once
+    stage_files.py  the stage that writes a file, and the stages that read it
+    published.py    the state that a reader meets, and the order in which it is written
+    sync_state.py   the local folder's knowledge of the URL
+    sync.py         brings the local folder and the URL to the same state; `spectral-graph info URL`
 """

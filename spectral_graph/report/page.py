@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spectral_graph.errors import ConfigError
-from spectral_graph.io.files import remove, reporting_full_disk
+from spectral_graph.io.files import publish_folder
 from spectral_graph.report import score_tables, tables
 from spectral_graph.report.charts import class_chart, convergence_charts, legend_png, spectrum_chart, stage_chart
 from spectral_graph.report.content import ALL_LAYERS, ReportContent
@@ -35,28 +35,10 @@ def write_report(content: ReportContent, folder: Path) -> Path:
         DiskFullError: there is no space; the old report is left as it is.
     """
     folder = folder.absolute()
-    aside, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():
-        # An earlier process ended between the two renames below.
-        old.rename(folder)
-    _refuse_foreign(folder)
-    with reporting_full_disk(folder):
-        remove(old)
-        remove(aside)
-        try:
-            aside.mkdir(parents=True)
-            names = FileNames()
-            html = render(content, names, lambda name, data: _write(aside / name, data))
-            _write(aside / "index.html", html)
-            if folder.exists():
-                folder.rename(old)
-            aside.rename(folder)
-        except BaseException:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            remove(aside)
-            raise
-        remove(old)
+    with publish_folder(folder) as aside:
+        _refuse_foreign(folder)
+        html = render(content, FileNames(), lambda name, data: _write(aside / name, data))
+        _write(aside / "index.html", html)
     return folder / "index.html"
 
 

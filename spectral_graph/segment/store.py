@@ -4,12 +4,13 @@
     regions.zarr/<method>/centroids  (seeds, K, channels) float32
     attrs "spectral_graph": format, grid, seeds, K
 
-It is written aside and published by `publish`, so that a reader sees all of it or nothing.
+A store is published whole at the end of the context of `create`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FormatError
-from spectral_graph.io.files import remove, reporting_full_disk
+from spectral_graph.io.files import publish_folder
 from spectral_graph.io.validation import validated
 from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 
@@ -52,12 +53,13 @@ class RegionStore:
         self.clusters: int = about["clusters"]
 
     @classmethod
-    def create(cls, path: str | Path, grid: tuple[int, int], seeds: Sequence[int], clusters: int) -> RegionStore:
-        """Start a store beside `path`; `publish` puts it in place."""
+    @contextmanager
+    def create(
+        cls, path: str | Path, grid: tuple[int, int], seeds: Sequence[int], clusters: int
+    ) -> Iterator[RegionStore]:
+        """Yield an empty store; it replaces what is at `path` when the context ends without an error."""
         path = Path(path)
-        aside = path.with_name(f".{path.name}.partial")
-        with reporting_full_disk(path):
-            remove(aside)
+        with publish_folder(path) as aside:
             group = zarr.open_group(aside, mode="w", zarr_format=3)
             group.attrs[ATTRIBUTES] = {
                 "format": FORMAT,
@@ -65,7 +67,7 @@ class RegionStore:
                 "seeds": list(seeds),
                 "clusters": clusters,
             }
-        return cls(path, group, group.attrs[ATTRIBUTES])
+            yield cls(path, group, group.attrs[ATTRIBUTES])
 
     @classmethod
     def open(cls, path: str | Path) -> RegionStore:
@@ -95,13 +97,11 @@ class RegionStore:
 
     def write(self, method: str, seed_index: int, start: int, labels: np.ndarray) -> None:
         """Store the labels (images, nodes) of the images from `start` on."""
-        with reporting_full_disk(self.path):
-            self._array(method, "labels")[seed_index, start : start + len(labels)] = labels
+        self._array(method, "labels")[seed_index, start : start + len(labels)] = labels
 
     def write_centroids(self, method: str, seed_index: int, centroids: np.ndarray) -> None:
         """Store the centroids (K, channels)."""
-        with reporting_full_disk(self.path):
-            self._array(method, "centroids")[seed_index] = centroids
+        self._array(method, "centroids")[seed_index] = centroids
 
     def read(self, method: str, seed_index: int, image: int) -> np.ndarray:
         """Return the cluster map (h, w) uint16 of one image.
@@ -121,11 +121,6 @@ class RegionStore:
         if labels.max() >= self.clusters:
             raise FormatError(f"{place}: the chunk of seed {seed_index} is missing; {_CURE}")
         return labels.reshape(self.grid)
-
-    def publish(self) -> None:
-        """Put the finished store in place."""
-        remove(self.path)
-        self.path.with_name(f".{self.path.name}.partial").replace(self.path)
 
     def _array(self, method: str, name: str) -> Any:
         return self._group[f"{method}/{name}"]

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spectral_graph.bank import allocate
 from spectral_graph.io.aligned import line_aligned
-from spectral_graph.io.files import remove, reporting_full_disk, require_space
+from spectral_graph.io.files import allocate, remove, reporting_full_disk, require_space
 from spectral_graph.io.paging import Pager
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.memory import left_bytes

@@ -13,17 +13,16 @@ def segment(context: Context) -> None:
     """Write `regions.zarr`."""
     config, table = context.config, table_of(context)
     k = cluster_count(config, context.dataset)
-    store = RegionStore.create(context.run.path / "regions.zarr", table.grid, config.kmeans_seeds, k)
-    methods = methods_of(context)
-    total = len(methods) * len(config.kmeans_seeds)
-    with context.reporter.track("segment", total, "clusterings") as progress:
-        for method in methods:
-            rows = clustered_rows(context, table, method)
-            store.add_method(method, len(table.images), rows.channels)
-            for index, seed in enumerate(config.kmeans_seeds):
-                model = fit_kmeans(rows, k, seed, config.kmeans_init, config.kmeans_rows)
-                store.write_centroids(method, index, model.centroids)
-                for start, _, labels in assign(rows, model):
-                    store.write(method, index, start, labels)
-                progress.advance()
-    store.publish()
+    with RegionStore.create(context.run.path / "regions.zarr", table.grid, config.kmeans_seeds, k) as store:
+        methods = methods_of(context)
+        total = len(methods) * len(config.kmeans_seeds)
+        with context.reporter.track("segment", total, "clusterings") as progress:
+            for method in methods:
+                rows = clustered_rows(context, table, method)
+                store.add_method(method, len(table.images), rows.channels)
+                for index, seed in enumerate(config.kmeans_seeds):
+                    model = fit_kmeans(rows, k, seed, config.kmeans_init, config.kmeans_rows)
+                    store.write_centroids(method, index, model.centroids)
+                    for start, _, labels in assign(rows, model):
+                        store.write(method, index, start, labels)
+                    progress.advance()

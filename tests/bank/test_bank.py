@@ -103,7 +103,7 @@ def test_any_history_equals_plain_arrays(tmp_path_factory, history):
                 flip(path / f"a.{bank.generation}.f32", 3)
                 models.pop()
                 bank, damage = Bank.recover(path)
-                assert "is damaged" in damage
+                assert damage
                 models[:] = models[-1:]
             continue
         if ending == "whole":
@@ -147,16 +147,16 @@ def test_bfloat16_is_the_rounding_of_torch(tmp_path):
     assert np.abs(again.read(0, 3) - values).max() <= 2**-8 * np.abs(values).max()
 
 
-def test_flipped_byte_is_named_with_its_image(bank):
+def test_a_flipped_byte_raises_format_error_with_its_image(bank):
     flip(bank.path / "X.1.f32", 4 * 12 + 5)
-    with pytest.raises(FormatError, match=r"X\.1\.f32 is damaged: the checksum of image 1 differs.*`force=solve`"):
+    with pytest.raises(FormatError, match=r"X\.1\.f32 .*image 1 .*`force=solve`"):
         Bank.open(bank.path)
     lazily = Bank.open(bank.path, verify=False)
     assert lazily.read([0, 2]).shape == (8, 3)
-    with pytest.raises(FormatError, match="image 1 differs"):
+    with pytest.raises(FormatError, match="image 1 "):
         lazily.read(1, 3)
     flip(bank.path / "images.1.npy", 140)
-    with pytest.raises(FormatError, match=r"images\.1\.npy is damaged"):
+    with pytest.raises(FormatError, match=r"images\.1\.npy"):
         Bank.open(bank.path)
 
 
@@ -174,56 +174,56 @@ def test_damage_leaves_the_generation_before(bank, damage):
     with pytest.raises(FormatError):
         Bank.open(bank.path)
     again, said = Bank.recover(bank.path)
-    assert "went back to generation 1, which is sound" in said
+    assert "generation 1" in said
     np.testing.assert_array_equal(again.view(), np.arange(36).reshape(12, 3))
     change(again, 0, 3)
     assert Bank.recover(bank.path)[1] == ""
     assert Bank.open(bank.path).read([0])[0, 0] == 3
 
 
-def test_both_generations_damaged_is_about_the_current_one(bank):
+def test_with_both_generations_damaged_the_error_names_the_current_one(bank):
     change(bank, 1, 100)
     flip(bank.path / "X.1.f32")
     flip(bank.path / "X.2.f32")
-    with pytest.raises(FormatError, match=r"X\.2\.f32 is damaged"):
+    with pytest.raises(FormatError, match=r"X\.2\.f32"):
         Bank.recover(bank.path)
 
 
-def test_truncated_and_missing_files_are_named(bank):
+def test_truncated_and_missing_files_raise_format_error(bank):
     os.truncate(bank.path / "m.1.f32", 100)
-    with pytest.raises(FormatError, match=r"m\.1\.f32 has 100 bytes, expected 144"):
+    with pytest.raises(FormatError, match=r"m\.1\.f32 .*100 .*144"):
         Bank.open(bank.path)
     (bank.path / "m.1.f32").unlink()
-    with pytest.raises(FormatError, match="truncated or missing"):
+    with pytest.raises(FormatError, match=r"m\.1\.f32"):
         Bank.open(bank.path)
-    with pytest.raises(FormatError, match=r"X\.1\.f32 is truncated: it ends at byte 60, inside image 1"):
+    with pytest.raises(FormatError, match=r"X\.1\.f32 .* 60, .*image 1"):
         os.truncate(bank.path / "X.1.f32", 60)
         bank.read(0, 3)
 
 
-def test_damaged_description_and_other_formats_are_worded(bank):
+def test_damaged_description_or_other_format_raises_format_error(bank):
     about = bank.path / "bank.json"
     text = about.read_text()
     about.write_text(text[:20])
-    with pytest.raises(FormatError, match=r"bank\.json is damaged"):
+    with pytest.raises(FormatError, match=r"bank\.json"):
         Bank.open(bank.path)
     about.write_text(json.dumps({**json.loads(text), "format": 9}))
-    with pytest.raises(FormatError, match="has format 9"):
+    with pytest.raises(FormatError, match="format 9"):
         Bank.open(bank.path)
-    with pytest.raises(FormatError, match="holds no bank"):
+    with pytest.raises(FormatError, match="nowhere"):
         Bank.open(bank.path / "nowhere")
 
 
-def test_bad_requests_are_worded(tmp_path):
-    with pytest.raises(ConfigError, match="bank dtype float8: choose one of float32, bfloat16"):
+def test_bad_arguments_raise(tmp_path):
+    with pytest.raises(ConfigError, match="float8"):
         Bank(tmp_path, (4, 1), ("X",), 2, "float8")
-    with pytest.raises(FormatError, match="5 nodes does not divide into images of 2 nodes"):
+    with pytest.raises(FormatError, match="5 nodes"):
         Bank(tmp_path, (5, 1), ("X",), 2)
 
 
-def test_a_bank_that_does_not_fit_is_refused_before_writing(tmp_path):
+def test_a_bank_larger_than_the_disk_raises_before_writing(tmp_path):
     bank = Bank(tmp_path / "bank", (1 << 50, 1), ("X",), 1)
-    with pytest.raises(DiskFullError, match=r"needs .* GB, but the disk"):
+    with pytest.raises(DiskFullError, match=str(tmp_path)):
         bank.begin()
     assert list((tmp_path / "bank").iterdir()) == []
 
@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_all_generations(bank, method):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        with pytest.raises(DiskFullError, match="finished work is kept: free some space"):
+        with pytest.raises(DiskFullError, match=str(bank.path)):
             getattr(bank, method)()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -253,7 +253,7 @@ def test_a_disk_that_fills_while_writing_leaves_the_last_generation(bank):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        with pytest.raises(DiskFullError, match="is full"):
+        with pytest.raises(DiskFullError, match=str(bank.path)):
             bank.write([2], np.ones((4, 3)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

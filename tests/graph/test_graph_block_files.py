@@ -45,6 +45,7 @@ def test_what_is_written_is_what_zarr_writes(tmp_path):
         "indptr": np.arange(3),
         "none": np.empty(0, np.float32),
     }
+    (tmp_path / "ours").mkdir()
     write_block_files(tmp_path / "ours", {"shape": [2, 5], "facts": {"recall": 0.5}}, arrays, 7)
     group = zarr.open_group(tmp_path / "theirs", mode="w", zarr_format=3)
     group.attrs.update({"shape": [2, 5], "facts": {"recall": 0.5}})

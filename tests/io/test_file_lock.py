@@ -1,4 +1,4 @@
-"""Locks, and what happens on a system without them: everything can be imported, and Windows has locks of its own."""
+"""File locks, and the package on a system without POSIX: everything can be imported, and Windows locks a byte."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def test_the_lock_of_windows_is_on_a_byte_beyond_the_file(tmp_path, monkeypatch)
     assert tried == [(file_lock.PLACE, 2, 1)] * 3 and (tmp_path / "lock").stat().st_size == 0
 
 
-def test_memory_has_a_figure_where_the_system_tells_none(monkeypatch):
+def test_memory_limits_have_defaults(monkeypatch):
     monkeypatch.setattr(memory, "_GROUPS", memory.Path("/nowhere"))
     monkeypatch.delattr(os, "sysconf")
     assert memory.limit_bytes() == memory.UNKNOWN_BYTES

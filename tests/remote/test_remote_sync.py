@@ -1,4 +1,4 @@
-"""A folder and a URL brought to the same state, whatever is between."""
+"""A folder and a URL brought to the same state."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def without_lists(files):
     return {path: data for path, data in files.items() if path not in ("run.json", "files.json")}
 
 
-def test_what_is_published_is_what_is_here(url, work):
+def test_published_files_equal_local_files(url, work):
     for before, count in ((0, 1), (1, 2), (2, 7)):
         compute(work, *STAGES[before:count])
         push(url, work)
@@ -103,7 +103,7 @@ def test_only_what_a_stage_reads_is_fetched(far, work, tmp_path, published, unti
     assert [manifest["stages"][name]["state"] for name in STAGES] == states(far)
 
 
-def test_going_on_elsewhere_keeps_what_was_not_fetched(url, work, tmp_path):
+def test_resuming_elsewhere_keeps_files_that_were_not_fetched(url, work, tmp_path):
     new = tmp_path / "new"
     compute(work, *STAGES[:3])
     push(url, work)
@@ -146,7 +146,7 @@ def crashes(url, work, owner, name):
 
 
 @pytest.mark.parametrize("name", ["upload", "write", "delete"])
-def test_a_writer_that_dies_leaves_what_was_there(url, work, name):
+def test_a_killed_writer_leaves_the_former_state(url, work, name):
     compute(work, "extract", "graph")
     push(url, work)
     before = objects(url)
@@ -166,7 +166,7 @@ def test_a_writer_that_dies_leaves_what_was_there(url, work, name):
     assert without_lists(objects(url)) == without_lists(files_of(work))
 
 
-def test_an_interrupted_upload_goes_on(url, work):
+def test_an_interrupted_upload_resumes(url, work):
     compute(work, *STAGES)
     with crash_after(ObjectStore, "upload", 7), pytest.raises(Crash):
         push(url, work)
@@ -177,7 +177,7 @@ def test_an_interrupted_upload_goes_on(url, work):
     assert readable(url) == list(STAGES)
 
 
-def test_an_interrupted_download_goes_on(url, work, tmp_path):
+def test_an_interrupted_download_resumes(url, work, tmp_path):
     compute(work, "extract", "graph")
     push(url, work)
     new = tmp_path / "new"
@@ -191,7 +191,7 @@ def test_an_interrupted_download_goes_on(url, work, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_damage_is_named_and_force_goes_around_it(url, work, tmp_path, damage):
+def test_damaged_objects_raise_unless_force_recomputes_them(url, work, tmp_path, damage):
     compute(work, *STAGES[:3])
     push(url, work)
     sound = objects(url)["vv/bank/X.1.f32"]
@@ -205,12 +205,12 @@ def test_damage_is_named_and_force_goes_around_it(url, work, tmp_path, damage):
         pull(url, new)
     assert not (new / "vv" / "bank" / "X.1.f32").exists()
     pull(url, new, "report", "solve")
-    if damage != "flip":  # where it was made, a wrong size is seen and mended
+    if damage != "flip":  # the next push repairs a wrong size
         push(url, work)
         assert objects(url)["vv/bank/X.1.f32"] == sound
 
 
-def test_damaged_lists_are_named(far, work):
+def test_damaged_run_json_and_files_json_raise_format_error(far, work):
     compute(work, "extract")
     push(far, work)
     sound = objects(far)
@@ -221,18 +221,18 @@ def test_damaged_lists_are_named(far, work):
     for name, damaged in cases.items():
         for data in damaged:
             put(far, name, data)
-            with pytest.raises(FormatError, match=rf"{far}/{name} is damaged.*repeat the command that made the run"):
+            with pytest.raises(FormatError, match=rf"{far}/{name} is damaged"):
                 Published.read(ObjectStore(far))
         put(far, name, sound[name])
     put(far, "run.json", sound["run.json"].replace(b'"format": 1', b'"format": 7'))
-    with pytest.raises(FormatError, match="has format 7, this version reads 1"):
+    with pytest.raises(FormatError, match="format 7"):
         Published.read(ObjectStore(far))
     take_away(far, "files.json")
-    with pytest.raises(FormatError, match=r"files.json is missing"):
+    with pytest.raises(FormatError, match=r"files\.json"):
         Published.read(ObjectStore(far))
 
 
-def test_two_that_changed_both_are_refused(url, work, tmp_path):
+def test_changes_on_both_sides_raise(url, work, tmp_path):
     compute(work, *STAGES[:2])
     push(url, work)
     other = tmp_path / "other"
@@ -240,29 +240,29 @@ def test_two_that_changed_both_are_refused(url, work, tmp_path):
     compute(work, "solve")
     push(url, work)
     compute(other, "graph", content="mine")
-    with pytest.raises(StaleRunError, match=r"both changed since they were the same; remove .*other"):
+    with pytest.raises(StaleRunError, match="other"):
         pull(url, other)
-    with pytest.raises(StaleRunError, match="both changed"):
+    with pytest.raises(StaleRunError, match="other"):
         push(url, other)
     compute(other, "extract")
-    with pytest.raises(StaleRunError, match="both changed"):
+    with pytest.raises(StaleRunError, match="other"):
         pull(url, other)
     shutil.rmtree(other)
     pull(url, other)
 
 
-def test_a_change_between_pull_and_push_is_met(url, work, tmp_path):
+def test_a_change_between_pull_and_push_raises(url, work, tmp_path):
     compute(work, "extract")
     push(url, work)
     other = tmp_path / "other"
     pull(url, other)
     compute(work, "extract", content="second")
     push(url, work)
-    with pytest.raises(StaleRunError, match="was changed by another process"):
+    with pytest.raises(StaleRunError, match=url):
         push(url, other)
 
 
-def test_a_killed_force_here_is_not_undone_from_there(url, work):
+def test_a_killed_force_is_not_undone_by_pull(url, work):
     compute(work, *STAGES[:3])
     push(url, work)
     compute(work, "graph", content="second")
@@ -288,7 +288,7 @@ def test_a_state_from_elsewhere_replaces_files_of_the_same_size(url, work, tmp_p
     assert not (other / "vv" / "graph.zarr" / ".work").exists()
 
 
-def test_a_line_that_a_crash_cut_short_costs_one_file(url, work):
+def test_a_truncated_line_of_the_sync_state_costs_one_file(url, work):
     compute(work, "extract", "graph")
     push(url, work)
     lines = work / ".remote.jsonl"

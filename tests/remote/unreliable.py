@@ -14,7 +14,7 @@ class Unreliable(MemoryFileSystem):
 
     Attributes:
         calls: how often each operation was asked for.
-        failures: (operation, after so many calls, so many times, error), of operations that are to fail.
+        failures: (operation, calls before it fails, calls that fail, error).
         lose: bytes that an upload loses at its end without a word.
     """
 

@@ -140,7 +140,8 @@ def test_files_of_another_shape_are_worded(tmp_path, monkeypatch, content):
     monkeypatch.setattr("os.fsync", lambda _: None)
     make_run(tmp_path / "run")
     note_bank(tmp_path / "bank", {})
-    RegionStore.create(tmp_path / "r", (2, 2), [0], 3).publish()
+    with RegionStore.create(tmp_path / "r", (2, 2), [0], 3):
+        pass
     FeatureStore.create(tmp_path / "f", 1, (2, 2), {"a": 3}, ("v",), 3)
     image = KeptImage("a", 0, (0, 0, 4, 4), (4, 4))
     table = ImageTable((2, 2), (4, 4), ("a",), (image,), (), {"name": "m", "weights": {}, "note": ""})
@@ -196,10 +197,9 @@ def test_a_new_run_is_told_of_in_full_wherever_it_is_killed(tmp_path, monkeypatc
 
 
 def test_labels_of_another_shape_are_worded(tmp_path):
-    regions = RegionStore.create(tmp_path / "r", (2, 2), [0], 3)
-    regions.add_method("vv", 1, 1)
-    regions.write("vv", 0, 0, np.zeros((1, 4), np.uint16))
-    regions.publish()
+    with RegionStore.create(tmp_path / "r", (2, 2), [0], 3) as regions:
+        regions.add_method("vv", 1, 1)
+        regions.write("vv", 0, 0, np.zeros((1, 4), np.uint16))
     about = tmp_path / "r" / "zarr.json"
     content = json.loads(about.read_text())
     content["attributes"]["spectral_graph"]["grid"] = [3, 3]

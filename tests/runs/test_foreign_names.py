@@ -59,9 +59,8 @@ def run(tmp_path):
     bank = Bank(tmp_path / "vv" / "ortho", (12, 2), ("X",), 6)
     bank.begin()["X"][:] = 1
     bank.commit()
-    regions = RegionStore.create(tmp_path / "regions.zarr", (2, 3), [0], 3)
-    regions.add_method("vv", 2, 2)
-    regions.publish()
+    with RegionStore.create(tmp_path / "regions.zarr", (2, 3), [0], 3) as regions:
+        regions.add_method("vv", 2, 2)
     return tmp_path
 
 

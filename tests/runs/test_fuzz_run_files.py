@@ -20,7 +20,7 @@ from spectral_graph.config import make_config
 from spectral_graph.errors import SpectralGraphError
 from spectral_graph.pipeline import run_pipeline
 from spectral_graph.progress import Reporter
-from spectral_graph.remote.index import digest
+from spectral_graph.remote.published import digest
 from spectral_graph.remote.sync import RunSync
 from spectral_graph.runs.manifest import read_manifest
 

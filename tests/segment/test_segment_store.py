@@ -19,13 +19,12 @@ def labels():
 
 @pytest.fixture
 def store(tmp_path, labels):
-    made = RegionStore.create(tmp_path / "regions.zarr", GRID, (0, 1), K)
-    made.add_method("vv", IMAGES, 4)
-    for seed in (0, 1):
-        made.write_centroids("vv", seed, np.ones((K, 4), np.float32))
-        for start in range(0, IMAGES, 10):
-            made.write("vv", seed, start, labels[seed, start : start + 10])
-    made.publish()
+    with RegionStore.create(tmp_path / "regions.zarr", GRID, (0, 1), K) as made:
+        made.add_method("vv", IMAGES, 4)
+        for seed in (0, 1):
+            made.write_centroids("vv", seed, np.ones((K, 4), np.float32))
+            for start in range(0, IMAGES, 10):
+                made.write("vv", seed, start, labels[seed, start : start + 10])
     return RegionStore.open(tmp_path / "regions.zarr")
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from spectral_graph.bank import Bank
 from spectral_graph.errors import FormatError, SolverError
-from spectral_graph.solve import passes, widen
+from spectral_graph.solve import bank_rows, passes
 from spectral_graph.solve.orthogonalise import orthogonalise
 
 
@@ -96,7 +96,7 @@ def test_bfloat16_is_the_rounding_of_the_float32_result(tmp_path, order):
 def test_interrupted_at_every_chunk_ends_bit_identical(tmp_path, monkeypatch, order):
     x = np.random.default_rng(3).standard_normal((70, 4)).astype(np.float32)
     matrix = symmetric(70, 2)
-    monkeypatch.setattr(widen, "ROWS", 20)
+    monkeypatch.setattr(bank_rows, "ROWS", 20)
     whole, result = run(tmp_path, x, order, matrix, name="whole")
     monkeypatch.setattr(passes, "SECONDS_BETWEEN_SAVES", -1.0)
 

@@ -11,8 +11,7 @@ import google_crc32c
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from spectral_graph.bank.rows import allocate
-from spectral_graph.io.files import reporting_full_disk, require_space
+from spectral_graph.io.files import allocate, reporting_full_disk, require_space
 
 CHECKED_BYTES = 1 << 24
 """Bytes that go into a checksum at a time."""

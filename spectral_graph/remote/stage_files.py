@@ -1,4 +1,4 @@
-"""Which stage makes a file of a run, and which files a stage reads."""
+"""The stage that makes a file of a run, and the files that a stage reads."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "evaluate": _RESULTS,
     "report": _RESULTS,
 }
-"""What a stage reads of what others wrote. The features, by far the largest part, are for the graph only."""
+"""The outputs of other stages that a stage reads. The features, by far the largest part, are for the graph only."""
 
 
 def paths_of(patterns: Iterable[str]) -> list[str]:
-    """Return the patterns with `{kind}` spelled out."""
+    """Return the patterns with every kind in the place of `{kind}`."""
     return [p.format(kind=kind) for p in patterns for kind in (KINDS if "{kind}" in p else ("",))]
 
 
@@ -50,7 +50,7 @@ def stage_of_file(path: str) -> str | None:
 
 
 def within(path: str, part: str) -> bool:
-    """Tell whether `path` is the file `part`, or lies in the folder `part`."""
+    """Return whether `path` is the file `part`, or lies in the folder `part`."""
     return path == part or path.startswith(f"{part}/")
 
 
@@ -68,10 +68,10 @@ def complete_stages(manifest: dict[str, Any] | None) -> dict[str, dict[str, Any]
 
 
 def local_files(run: Path, stages: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of all files that lie in the outputs of `stages`; unfinished ones (with a dot) are left out.
+    """Yield the paths of all files in the outputs of `stages`, but unfinished ones (with a dot).
 
     Raises:
-        UnsafePathError: a symbolic link lies there. What it leads to is no part of the run: it must be neither
+        UnsafePathError: an output is, or holds, a symbolic link. Its target is no part of the run: it must be neither
             published nor replaced.
     """
     for part in paths_of(pattern for stage in stages for pattern in OUTPUTS[stage]):
@@ -83,18 +83,16 @@ def local_files(run: Path, stages: Iterable[str]) -> Iterator[str]:
             yield part
         for folder, folders, files in os.walk(root):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in (*folders, *(name for name in files if not name.startswith("."))):
-                refuse_link(Path(folder, name))
-            for name in files:
-                path = Path(folder, name)
-                if not name.startswith(".") and path.is_file():
-                    yield path.relative_to(run).as_posix()
+            paths = [Path(folder, name) for name in files if not name.startswith(".")]
+            for path in (*(Path(folder, name) for name in folders), *paths):
+                refuse_link(path)
+            yield from (path.relative_to(run).as_posix() for path in paths if path.is_file())
 
 
 def refuse_link(path: Path) -> None:
-    """Raise UnsafePathError if there is a symbolic link at `path`."""
+    """Raise UnsafePathError if `path` is a symbolic link."""
     if path.is_symlink():
         raise UnsafePathError(
             f"{path} is a symbolic link to {path.readlink()}; the folder of a run behind a URL holds files only: "
-            "remove the link, or put what it leads to in its place"
+            "remove the link, or put its target in its place"
         )
