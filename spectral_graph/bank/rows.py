@@ -37,7 +37,7 @@ def storage_dtype(name: str) -> np.dtype[Any]:
 
 
 def recompute(folder: Path) -> str:
-    """Return the cure for a damaged bank: `ortho` needs no solver, unless its files are hard links to those of `bank`."""
+    """Return the cure for a damaged bank: `ortho` needs no solver, unless it has hard links to the files of `bank`."""
     own = folder.name == "ortho" and all(file.stat().st_nlink == 1 for file in folder.glob("X.*"))
     return f"recompute with `force={'orthogonalise' if own else 'solve'}`"
 
