@@ -6,8 +6,9 @@ import pytest
 import spectral_graph as sg
 from spectral_graph.errors import ConfigError, StaleRunError
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.graph.neighbours import ArrayRows, find_neighbours
+from spectral_graph.graph.neighbours import find_neighbours
 from spectral_graph.graph.selection import Selection
+from spectral_graph.node_rows import ArrayRows
 from spectral_graph.ops import use_backend
 from spectral_graph.per_image.operator import MergedAttention, head_graph
 from spectral_graph.segment.store import RegionStore

@@ -24,6 +24,7 @@ import zarr
 
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.block_files import read_array, read_block_files, write_block_files, write_group
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.layer_grids import layer_nodes
 from spectral_graph.io.files import remove, reporting_full_disk
 from spectral_graph.io.inside import shown
@@ -77,6 +78,11 @@ class Block:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return len(self.rows), len(self.column_ids)
+
+    @property
+    def csr(self) -> CsrRows:
+        """The matrix, over the same memory; its columns are places in `column_ids`."""
+        return CsrRows(self.indptr, self.indices, self.values)
 
 
 class GraphStore:

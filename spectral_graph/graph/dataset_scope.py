@@ -16,10 +16,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.graph.csr_rows import CsrRows, symmetrise_rows
 from spectral_graph.graph.hubs import balance
-from spectral_graph.graph.lists import ListFiles, Lists, Transposed
+from spectral_graph.graph.lists import ListFiles, Transposed
 from spectral_graph.graph.selection import Selection
-from spectral_graph.graph.symmetrise import row_sums, scaled, symmetrise_rows
 from spectral_graph.io.files import remove
 
 HELD_BYTES = 128 << 20
@@ -29,8 +29,8 @@ HELD_BYTES = 128 << 20
 class InterLists(Protocol):
     """Neighbours in other images, as `spectral_graph.graph.neighbours.find_neighbours` returns them."""
 
-    def csr(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return indptr, indices (ascending in each row) and values of the rows start to stop."""
+    def csr(self, start: int, stop: int) -> CsrRows:
+        """Return the rows start to stop."""
 
 
 def plan_blocks(image_ptr: np.ndarray, block_nodes: int) -> np.ndarray:
@@ -84,7 +84,7 @@ class LayerBuilder:
 
     def build(
         self,
-        intra: Callable[[int, int], Lists],
+        intra: Callable[[int, int], CsrRows],
         inter: InterLists | None,
         facts: Mapping[str, Any],
     ) -> Iterator[Block]:
@@ -114,7 +114,7 @@ class LayerBuilder:
             yield block
         remove(self.work)
 
-    def _files(self, name: str, make: Callable[[int], Lists]) -> ListFiles:
+    def _files(self, name: str, make: Callable[[int], CsrRows]) -> ListFiles:
         """Return list files, of which those that are missing are made."""
         files = ListFiles(self.work / name, self.bounds)
         for index in range(len(files)):
@@ -127,15 +127,15 @@ class LayerBuilder:
         transposed.spill()
         return transposed
 
-    def _candidates(self, intra: Callable[[int, int], Lists], inter: InterLists | None, index: int) -> Lists:
+    def _candidates(self, intra: Callable[[int, int], CsrRows], inter: InterLists | None, index: int) -> CsrRows:
         start, stop = (int(bound) for bound in self.bounds[index : index + 2])
         first, last = (int(image) for image in self.image_bounds[index : index + 2])
         nodes = int(self.bounds[-1])
         inside = intra(first, last)
-        lists = Lists(inside.indptr, inside.indices + np.int32(start), inside.values)
+        lists = CsrRows(inside.indptr, inside.indices + np.int32(start), inside.values)
         if inter is not None:
             # No column is in both, so the sum only interleaves them.
-            lists = Lists.of(lists.matrix(nodes) + Lists(*inter.csr(start, stop)).matrix(nodes))
+            lists = CsrRows.from_scipy(lists.to_scipy(nodes) + inter.csr(start, stop).to_scipy(nodes))
         return lists if self.selection.hubs == "csls" else self.selection.weigh(lists)
 
     def _selected(self, candidates: ListFiles) -> ListFiles:
@@ -144,7 +144,7 @@ class LayerBuilder:
         if selection.hubs == "csls":
             scales = self._scales(candidates)
 
-            def choose(index: int) -> Lists:
+            def choose(index: int) -> CsrRows:
                 lists = candidates.read(index)
                 return selection.weigh(selection.choose(lists, self._own(index, lists), scales))
 
@@ -165,7 +165,7 @@ class LayerBuilder:
         inside, outside = (np.concatenate(part) for part in zip(*parts, strict=True))
         return inside, outside
 
-    def _own(self, index: int, lists: Lists) -> np.ndarray:
+    def _own(self, index: int, lists: CsrRows) -> np.ndarray:
         """Tell of each entry whether it lies inside the image of its row."""
         first, last = (int(image) for image in self.image_bounds[index : index + 2])
         sizes = np.diff(self.image_ptr[first : last + 1])
@@ -174,7 +174,7 @@ class LayerBuilder:
         own: np.ndarray = (lists.indices >= starts[rows]) & (lists.indices < ends[rows])
         return own
 
-    def _both(self, lists: ListFiles, backward: Transposed, index: int) -> tuple[Lists, Lists]:
+    def _both(self, lists: ListFiles, backward: Transposed, index: int) -> tuple[CsrRows, CsrRows]:
         """Return the same rows of B and of B^T, as they enter A."""
         forward, chosen_by = lists.read(index), backward.read(index)
         if self.selection.hubs != "mutual":
@@ -182,7 +182,7 @@ class LayerBuilder:
         nodes = lists.nodes
         return self.selection.mutual(forward, chosen_by, nodes), self.selection.mutual(chosen_by, forward, nodes)
 
-    def _balanced(self, lists: ListFiles, backward: Transposed) -> Callable[[int], Lists]:
+    def _balanced(self, lists: ListFiles, backward: Transposed) -> Callable[[int], CsrRows]:
         """Return a function that gives the rows of D A D of a block (hubs = sinkhorn)."""
         files = self._files("symmetric", lambda i: symmetrise_rows(*self._both(lists, backward, i), lists.nodes))
 
@@ -191,7 +191,7 @@ class LayerBuilder:
         def rows(index: int) -> csr_matrix:
             if index in held:
                 return held[index]
-            part = files.read(index).matrix(files.nodes).astype(np.float64)
+            part = files.read(index).to_scipy(files.nodes).astype(np.float64)
             if sum(map(_size, held.values())) + _size(part) <= HELD_BYTES:
                 held[index] = part
             return part
@@ -199,11 +199,13 @@ class LayerBuilder:
         def product(x: np.ndarray) -> np.ndarray:
             return np.concatenate([rows(index) @ x for index in range(len(files))])
 
-        d = balance(product, np.concatenate([row_sums(files.read(index)) for index in range(len(files))]))
+        d = balance(product, np.concatenate([files.read(index).row_sums for index in range(len(files))]))
         held.clear()
-        return lambda index: scaled(files.read(index), int(self.bounds[index]), d)
+        return lambda index: files.read(index).scaled(int(self.bounds[index]), d)
 
-    def _block(self, index: int, graph: Lists, forward: Lists, chosen_by: Lists, facts: Mapping[str, Any]) -> Block:
+    def _block(
+        self, index: int, graph: CsrRows, forward: CsrRows, chosen_by: CsrRows, facts: Mapping[str, Any]
+    ) -> Block:
         columns, indices = local_columns(graph.indices, int(self.bounds[-1]))
         wanted = self.selection.wanted(len(self.image_ptr) - 1)
         return Block(
@@ -211,7 +213,7 @@ class LayerBuilder:
             indptr=graph.indptr,
             indices=indices,
             values=graph.values,
-            degree=row_sums(graph),
+            degree=graph.row_sums,
             facts={**facts, "short_rows": int((forward.counts < wanted).sum())},
             columns=columns,
             in_degree=chosen_by.counts.astype(np.int32),

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.affinity import nearest
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.dataset_scope import InterLists
 from spectral_graph.graph.facts import RECALL_FACTS
-from spectral_graph.graph.lists import Lists
-from spectral_graph.graph.neighbours import Method, Rows, find_neighbours, is_complete, open_lists
+from spectral_graph.graph.neighbours import Method, find_neighbours, is_complete, open_lists
 from spectral_graph.graph.selection import Selection
+from spectral_graph.node_rows import NodeRows
 
 SEARCH_FACTS = (*RECALL_FACTS, "cells", "probed", "zero_rows", "searched_again")
 
@@ -32,13 +33,13 @@ class LayerLists:
         selection: which affinities become edges.
     """
 
-    query: Rows
-    key: Rows | None
+    query: NodeRows
+    key: NodeRows | None
     means: tuple[np.ndarray | None, np.ndarray | None]
     image_ptr: np.ndarray
     selection: Selection
 
-    def inside(self, start: int, stop: int) -> Lists:
+    def inside(self, start: int, stop: int) -> CsrRows:
         """Return the neighbours inside their image of the nodes of the images start to stop, counted from the first.
 
         Raises:
@@ -47,7 +48,7 @@ class LayerLists:
         first, last = int(self.image_ptr[start]), int(self.image_ptr[stop])
         count = self.selection.candidates[0]
         if count == 0:
-            return Lists(np.zeros(last - first + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+            return CsrRows.empty(last - first)
         nodes = slice(first, last)
         query = torch.from_numpy(self.query.read(nodes))
         key = None if self.key is None else torch.from_numpy(self.key.read(nodes))

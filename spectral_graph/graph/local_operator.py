@@ -18,8 +18,8 @@ from spectral_graph.distributed.comm import Comm
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.merge import Normalisation, require_normalisation
-from spectral_graph.graph.operand import require_columns
-from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator, ReadyBlock
+from spectral_graph.graph.operand import ReadyBlock, require_columns
+from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator
 from spectral_graph.io.files import reporting_full_disk, require_space
 
 HALO_BYTES = 256 << 20
@@ -122,13 +122,13 @@ class LocalOperator(BlockOperator):
         keep = _inside(block.rows, self.rows)
         if len(keep) == len(block.rows) and block.columns is not None:
             return block
-        begin, end = int(block.indptr[keep.start]), int(block.indptr[keep.stop])
-        columns, places = local_columns(block.indices[begin:end], len(block.column_ids))
+        part = block.csr.part(keep.start, keep.stop)
+        columns, places = local_columns(part.indices, len(block.column_ids))
         return Block(
             rows=block.rows[keep.start : keep.stop],
-            indptr=block.indptr[keep.start : keep.stop + 1] - begin,
+            indptr=part.indptr,
             indices=places,
-            values=block.values[begin:end].copy(),  # so that the rest of the block can go
+            values=part.values.copy(),  # so that the rest of the block can be freed
             degree=None,
             facts=block.facts,
             columns=block.column_ids[columns],

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.layer_grids import layer_map, run_nodes, to_run_nodes
 
 Normalisation = Literal["symmetric", "random_walk"]
@@ -52,7 +53,7 @@ def normalise(block: Block, normalisation: Normalisation, column_degree: np.ndar
     power = 0.5 if symmetric else 1.0
     by_row = inverse_degree(block.degree, power)
     by_column = by_row if column_degree is None else inverse_degree(column_degree, power)
-    scale = np.repeat(by_row, np.diff(block.indptr))
+    scale = np.repeat(by_row, block.csr.counts)
     if symmetric:
         scale *= by_column[block.indices]
     else:
@@ -90,23 +91,24 @@ def merge_layers(
         values = normalise(block, normalisation, column_degree)
         if g is not None:
             # The columns of a mini-batch are counted inside it, like its rows.
-            columns = np.arange(len(block.rows)) if degrees is None else block.column_ids
-            part = to_run_nodes(csr_matrix((values, block.indices, block.indptr), shape=block.shape), columns, g)
+            places = np.arange(len(block.rows)) if degrees is None else block.column_ids
+            part = to_run_nodes(csr_matrix((values, block.indices, block.indptr), shape=block.shape), places, g)
             part.resize(total.shape)
         else:
             indices = block.indices if degrees is None else block.column_ids.astype(np.int32)[block.indices]
             part = csr_matrix((values, indices, block.indptr), shape=total.shape)
         total = total + part
     total.sort_indices()
-    places = (None, total.indices) if degrees is None else local_columns(total.indices, width)
+    merged = CsrRows.from_scipy(total)
+    columns, indices = (None, merged.indices) if degrees is None else local_columns(merged.indices, width)
     return Block(
         rows=rows,
-        indptr=total.indptr.astype(np.int64),
-        indices=places[1].astype(np.int32, copy=False),
-        values=(total.data / len(blocks)).astype(np.float32),
+        indptr=merged.indptr,
+        indices=indices,
+        values=(merged.values / len(blocks)).astype(np.float32),
         degree=None,
         facts={"layers": len(blocks), "normalisation": normalisation},
-        columns=places[0],
+        columns=columns,
     )
 
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.layer_grids import layer_nodes
 from spectral_graph.graph.merge import Normalisation, require_normalisation
-from spectral_graph.graph.operand import dense_operand, require_columns
+from spectral_graph.graph.operand import ReadyBlock, dense_operand, require_columns
 from spectral_graph.graph.wavefront import Extent, Wavefront, plan_wavefront
 from spectral_graph.io.paging import Pager, exceed_memory
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
@@ -31,53 +30,6 @@ READERS = 3
 """So many blocks are read at the same time, before they are needed."""
 CACHED_SHARE = 0.25
 """Of the memory: a graph beyond it is not left in the system's cache."""
-DENSE = 0.5
-"""Share of a range of rows of X from which on a block's columns are read there in place, not gathered first."""
-
-
-@dataclass(frozen=True)
-class ReadyBlock:
-    """A block as `csr_spmm` takes it.
-
-    Attributes:
-        rows: the rows of the result that it adds to; a slice where they are contiguous.
-        columns: the rows of X that it reads; a slice where they are nearly contiguous.
-        matrix: indptr, indices into those rows of X, values.
-    """
-
-    rows: np.ndarray | slice
-    columns: np.ndarray | slice
-    matrix: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-    @classmethod
-    def of(cls, block: Block) -> ReadyBlock:
-        """Make a stored block ready."""
-        rows, columns, indices = _span(block.rows), _span(block.column_ids), block.indices
-        if not isinstance(columns, slice) and len(columns) and len(columns) >= DENSE * (columns[-1] + 1 - columns[0]):
-            first = int(columns[0])
-            indices = (columns - first).astype(np.int32)[indices]
-            columns = slice(first, int(columns[-1]) + 1)
-        parts = (block.indptr, indices, block.values)
-        indptr, places, values = (torch.from_numpy(part) for part in parts)
-        return cls(rows, columns, (indptr, places, values))
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes."""
-        ids = (part.nbytes for part in (self.rows, self.columns) if isinstance(part, np.ndarray))
-        return sum(part.numel() * part.element_size() for part in self.matrix) + sum(ids)
-
-    @property
-    def extent(self) -> Extent | None:
-        """Where it lies; None where its rows are not contiguous."""
-        if not isinstance(self.rows, slice):
-            return None
-        ids = self.columns
-        if isinstance(ids, slice):
-            reads = ids.start, ids.stop
-        else:
-            reads = (int(ids[0]), int(ids[-1]) + 1) if len(ids) else (0, 0)
-        return Extent((self.rows.start, self.rows.stop), reads, self.nbytes)
 
 
 @dataclass(frozen=True)
@@ -297,13 +249,6 @@ class BlockOperator:
         if columns.size:
             self.apply(columns, out)
         return out.reshape(given.shape)
-
-
-def _span(ids: np.ndarray) -> np.ndarray | slice:
-    """Return ascending ids as a slice where they are contiguous."""
-    if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
-        return slice(int(ids[0]), int(ids[-1]) + 1)
-    return ids
 
 
 def _product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:
