@@ -5,8 +5,9 @@ Each file consists of parts that are read one by one, with a checksum for each:
     magic, number of parts, size and CRC-32C of each part, CRC-32C of all that: uint64
     the bytes of the parts, one after the other
 
-A file is written under a hidden name, forced to the disk and renamed. A file that a power failure or a failing disk left
-empty, zeroed, truncated or changed is detected and written again. Memory: one range of rows, and one number a node.
+A file is written under a hidden name, forced to the disk and renamed. A file that a power failure or a failing disk
+left empty, zeroed, truncated or changed is detected and written again. Memory: one range of rows, and one number a
+node.
 """
 
 from __future__ import annotations

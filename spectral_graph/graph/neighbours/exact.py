@@ -74,8 +74,9 @@ def _load(problem: SearchProblem, lists: NeighbourLists) -> bool:
 
 
 def _best(problem: SearchProblem, sides: list[torch.Tensor], image_ptr: torch.Tensor) -> CsrRows:
-    found = topc_affinity(*sides, image_ptr, 0, problem.count, problem.threshold, symmetric=problem.symmetric)
-    return CsrRows.from_tensors(*found)
+    query, key = sides
+    count, threshold = problem.count, problem.threshold
+    return CsrRows.from_tensors(*topc_affinity(query, key, image_ptr, 0, count, threshold, symmetric=problem.symmetric))
 
 
 def _merge_block(problem: SearchProblem, lists: NeighbourLists, rows: slice, sides: list[torch.Tensor]) -> None:
@@ -104,15 +105,15 @@ def _merge_pair(
 def _merge_rows(lists: NeighbourLists, rows: slice, found: CsrRows, shift: int) -> None:
     """Merge candidates into the lists of some rows; `shift` is added to their columns."""
     shifted = CsrRows(found.indptr, found.indices + np.int32(shift), found.values)
-    known = zip(lists.csr(rows.start, rows.stop).tensors(), shifted.tensors(), strict=True)
-    indptr, indices, values = topc_merge(*map(list, known), lists.columns.shape[1])
+    starts, places, weights = zip(lists.csr(rows.start, rows.stop).tensors(), shifted.tensors(), strict=True)
+    indptr, indices, values = topc_merge(starts, places, weights, lists.columns.shape[1])
     row = torch.repeat_interleave(torch.arange(len(indptr) - 1), indptr.diff())
     place = torch.arange(len(indices)) - indptr[row]
     shape = (len(indptr) - 1, lists.columns.shape[1])
-    weights, columns = torch.full(shape, -torch.inf), torch.full(shape, -1, dtype=torch.int32)
-    weights[row, place] = values
+    cosines, columns = torch.full(shape, -torch.inf), torch.full(shape, -1, dtype=torch.int32)
+    cosines[row, place] = values
     columns[row, place] = indices
-    weights, order = weights.sort(dim=1, descending=True, stable=True)
+    cosines, order = cosines.sort(dim=1, descending=True, stable=True)
     lists.columns[rows] = columns.gather(1, order).numpy()
-    lists.values[rows] = weights.masked_fill(weights == -torch.inf, 0).numpy()
+    lists.values[rows] = cosines.masked_fill(cosines == -torch.inf, 0).numpy()
     lists.drop()

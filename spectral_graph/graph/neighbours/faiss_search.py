@@ -25,7 +25,7 @@ WIDER = 4
 """Factor of the effort for a query that found fewer keys than it may have neighbours."""
 
 Searcher = Callable[[np.ndarray, tuple[int, int], int], tuple[np.ndarray, np.ndarray]]
-"""Takes unit rows of one image's queries, the nodes of that image and the effort; returns values and nodes, best first."""
+"""From unit queries of one image, the nodes of that image and the effort to values and nodes, best first."""
 
 
 def search_faiss(problem: SearchProblem, method: str) -> tuple[NeighbourLists, dict[str, Any]]:

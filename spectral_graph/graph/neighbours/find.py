@@ -44,10 +44,10 @@ def find_neighbours(
 ) -> NeighbourLists:
     """Return each node's `count` best neighbours by cosine in all images but its own.
 
-    Cosines > 0 and >= threshold are kept; of equal ones the lower node is better. Rows that are zero after centring have
-    no neighbours, are no neighbours, and are counted. A call with the same arguments and folder resumes an interrupted
-    search. For one seed the result depends neither on the number of threads nor on interruptions, except for
-    `faiss-hnsw`.
+    Cosines > 0 and >= threshold are kept; of equal ones the lower node is better. Rows that are zero after centring
+    have no neighbours, are no neighbours, and are counted. A call with the same arguments and folder resumes an
+    interrupted search. For one seed the result depends neither on the number of threads nor on interruptions, except
+    for `faiss-hnsw`.
 
     Args:
         query: (N, d) rows.

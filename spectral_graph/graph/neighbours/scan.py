@@ -1,4 +1,4 @@
-"""The exact neighbours of some queries, collected while all keys pass: the truth of a sample, and queries searched again."""
+"""The exact neighbours of some queries, collected while all keys pass; nodes that are searched again."""
 
 from __future__ import annotations
 
