@@ -71,7 +71,7 @@ class ArrayRows(ImageRows):
     """The rows of an array.
 
     Args:
-        array: (nodes, d), each node an image of its own, or (images, nodes, d): an ndarray or a memory map; with two
+        array: (nodes, d), each node a separate image, or (images, nodes, d): an ndarray or a memory map; with two
             dimensions also a Zarr or HDF5 array.
         dtype: of the rows; by default float16 for float16 and float32 for other floating types.
 

@@ -1,4 +1,4 @@
-"""Vectors of nodes as the caller of `spectral_embedding` has them, made ready for the search.
+"""Vectors of nodes in the forms that callers of `spectral_embedding` use, prepared for the search.
 
 Arrays of float16 and float32 are taken as they are. All others, and numbers near the ends of float32, are read in
 float64 part by part: the mean is subtracted there and each row scaled by a power of two, which no cosine sees, before
@@ -23,9 +23,9 @@ from spectral_graph.node_rows import ArrayRows, NodeRows, Which
 PART = 4096
 """Rows that are read at a time."""
 PLAIN = 2.0**-60, 2.0**60
-"""Where the largest float32 number lies in between, neither a mean nor a square leaves float32."""
+"""If the largest number lies between these, neither means nor squares leave the range of float32."""
 NOISE = 2.0**-50
-"""Of the length of row and mean: what is left of a row below it, once the mean is subtracted, is rounding."""
+"""Relative to the lengths of row and mean: a centred row shorter than this is rounding error."""
 EXPECTED = "expected a matrix (nodes, d) of numbers"
 
 
@@ -69,7 +69,7 @@ def split_layers(features: Any) -> list[tuple[Any, ...]]:
 
 
 def _holds_rows(given: Any) -> bool:
-    """Tell whether a list or tuple is a matrix, row by row."""
+    """Return whether a list or tuple is a matrix, row by row."""
     if not given:
         return False
     first = given[0]

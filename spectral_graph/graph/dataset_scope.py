@@ -1,7 +1,7 @@
 """Scope `dataset`: one N x N affinity graph, each node with its best neighbours of all images, built out of core.
 
-Directed neighbour lists go to the disk range of rows by range of rows; their transpose comes back from it the same
-way; rows of A = (B + B^T) / 2 are published as blocks. Memory: one block, and a few numbers a node. The graph depends
+Directed neighbour lists are written to disk, one file a range of rows; their transpose is read from there by ranges of
+rows; rows of A = (B + B^T) / 2 are published as blocks. Memory: one block, and a few numbers a node. The graph depends
 neither on how the rows are cut into blocks nor on interruptions: work files are kept until the layer is finished.
 """
 
@@ -23,7 +23,7 @@ from spectral_graph.graph.selection import Selection
 from spectral_graph.io.files import remove
 
 HELD_BYTES = 128 << 20
-"""Up to this size the rows of A that balancing multiplies again and again stay in memory instead of being read anew."""
+"""Bytes of rows of A that stay in memory while balancing multiplies with them repeatedly."""
 
 
 class InterLists(Protocol):
@@ -115,7 +115,7 @@ class LayerBuilder:
         remove(self.work)
 
     def _files(self, name: str, make: Callable[[int], CsrRows]) -> ListFiles:
-        """Return list files, of which those that are missing are made."""
+        """Return list files; missing ones are made."""
         files = ListFiles(self.work / name, self.bounds)
         for index in range(len(files)):
             if not files.has(index):
@@ -139,7 +139,7 @@ class LayerBuilder:
         return lists if self.selection.hubs == "csls" else self.selection.weigh(lists)
 
     def _selected(self, candidates: ListFiles) -> ListFiles:
-        """Return the lists after what is done about hubs on directed lists."""
+        """Return the lists after the treatment of hubs that works on directed lists."""
         selection, images = self.selection, len(self.image_ptr) - 1
         if selection.hubs == "csls":
             scales = self._scales(candidates)
@@ -156,7 +156,7 @@ class LayerBuilder:
         return candidates
 
     def _scales(self, candidates: ListFiles) -> tuple[np.ndarray, np.ndarray]:
-        """Return the csls scales of all keys: of their own lists if they are the queries, else of those naming them."""
+        """Return the csls scales of all keys, from their own lists if they are the queries, else from the transpose."""
         read = candidates.read if self.same else self._transposed(candidates, "named_by").read
         parts = []
         for index in range(len(candidates)):
@@ -166,7 +166,7 @@ class LayerBuilder:
         return inside, outside
 
     def _own(self, index: int, lists: CsrRows) -> np.ndarray:
-        """Tell of each entry whether it lies inside the image of its row."""
+        """Return (nnz,) bool, whether each entry lies inside the image of its row."""
         first, last = (int(image) for image in self.image_bounds[index : index + 2])
         sizes = np.diff(self.image_ptr[first : last + 1])
         starts, ends = (np.repeat(self.image_ptr[a:b], sizes) for a, b in ((first, last), (first + 1, last + 1)))

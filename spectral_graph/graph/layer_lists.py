@@ -23,11 +23,11 @@ SEARCH_FACTS = (*RECALL_FACTS, "cells", "probed", "zero_rows", "searched_again")
 
 @dataclass(frozen=True)
 class LayerLists:
-    """What is compared in one layer, and how neighbours are chosen.
+    """The rows that are compared in one layer, and how neighbours are selected.
 
     Attributes:
         query: the queries.
-        key: the keys, node by node those of the queries; None where they are the queries.
+        key: the keys, for the same nodes; None where they are the queries.
         means: (d,) float32, subtracted from queries and keys before normalising; None for none.
         image_ptr: (images + 1,) int64; image i owns the nodes image_ptr[i] to image_ptr[i + 1].
         selection: which affinities become edges.
@@ -70,10 +70,10 @@ class LayerLists:
 
         Args:
             method: see `find_neighbours`.
-            recall: part of the true neighbours that an approximate method is to find.
-            work: folder of the search; one that came to its end there is not made again.
+            recall: share of the true neighbours that an approximate method has to find.
+            work: folder of the search; a finished search there is not repeated.
             seed: of the search.
-            on_progress: called with what is done and what there is to do.
+            on_progress: called with the work done and the total.
 
         Raises:
             GraphError: c_intra exceeds the nodes of the largest image, or c_inter the nodes of the others.

@@ -1,4 +1,4 @@
-"""The graphs of all layers merged into one sparse symmetric operator (finding 2 of the design)."""
+"""The graphs of all layers merged into one sparse symmetric operator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spectral_graph.graph.layer_grids import layer_map, run_nodes, to_run_nodes
 Normalisation = Literal["symmetric", "random_walk"]
 
 AT_ONCE = 2
-"""Blocks that are merged at a time: SciPy adds with one thread, and each block in work takes memory."""
+"""Blocks merged at a time: SciPy adds with one thread, and each block takes memory."""
 
 
 def require_normalisation(name: str) -> None:
@@ -44,7 +44,7 @@ def normalise(block: Block, normalisation: Normalisation, column_degree: np.ndar
 
     Args:
         block: rows of A.
-        normalisation: which of both.
+        normalisation: one of these.
         column_degree: degrees of the block's columns; None where they are its rows.
     """
     require_normalisation(normalisation)
@@ -72,10 +72,10 @@ def merge_layers(
 ) -> Block:
     """Return the mean over layers of the normalised graphs S of one mini-batch, or of one range of rows.
 
-    Of a layer with a grid of its own it is g^T S g that enters the mean (Eqn. 3).
+    A layer on a coarser grid enters the mean as g^T S g (Eqn. 3).
 
     Args:
-        blocks: one block a layer, all over the same images.
+        blocks: one block a layer, all of the same images.
         normalisation: see `normalise`.
         degrees: of blocks with columns of their own, the degrees (nodes,) of all nodes, one array a layer.
         maps: g of each layer, None where it has the run's nodes; None if all have.

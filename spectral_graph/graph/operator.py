@@ -23,24 +23,24 @@ from spectral_graph.ops import csr_spmm
 
 KEPT_BYTES = 64 << 20
 SWEEP_BYTES = 640 << 20
-"""What the blocks and rows that several products in a row work on at a time may take of the memory."""
+"""Memory budget in bytes for the blocks and rows in use during a sweep of several products."""
 SWEEP_SHARE = 0.7
-"""The same as a share of the memory that is left, where that is less."""
+"""The same as a share of the available memory, where that is less."""
 READERS = 3
-"""So many blocks are read at the same time, before they are needed."""
+"""Blocks read ahead at the same time."""
 CACHED_SHARE = 0.25
-"""Of the memory: a graph beyond it is not left in the system's cache."""
+"""Share of the memory above which a graph is not left in the system's cache."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A block's turn in one of several products.
+    """A visit of one of several products to a block.
 
     Attributes:
-        product: which, from 0.
+        product: its number, from 0.
         block: the block.
-        needs: rows before this one are read or changed so far, by the products that go together.
-        free: rows before this one are neither read nor changed by them any more, once the visit is over.
+        needs: the products that run together have read or changed rows before this one so far.
+        free: after the visit they neither read nor change rows before this one.
     """
 
     product: int
@@ -59,8 +59,8 @@ class BlockOperator:
         store: where the blocks lie.
         names: the blocks; each node is in the rows of `rounds` of them.
         nodes: N.
-        rounds: how many blocks cover each node; the operator is their mean.
-        kept_bytes: how much of the graph may stay in memory between products.
+        rounds: number of blocks that cover each node; the operator is their mean.
+        kept_bytes: bytes of the graph that may stay in memory between products.
 
     Attributes:
         shape: (N, N).
@@ -87,16 +87,16 @@ class BlockOperator:
 
     @property
     def count(self) -> int:
-        """Return how many blocks there are."""
+        """Number of blocks."""
         return len(self._names)
 
     @property
     def halo(self) -> int:
-        """Return how many rows of X that other processes own are needed here."""
+        """Number of rows of X that this process needs and others own."""
         return 0
 
     def blocks(self, which: Sequence[int] | None = None, keep: bool = True) -> Iterator[ReadyBlock]:
-        """Yield the blocks in a fixed order; the next ones are read from disk meanwhile, unless they were kept.
+        """Yield the blocks in a fixed order, with the next ones read ahead from disk unless they were kept.
 
         Args:
             which: the numbers of some, ascending; all by default.
@@ -115,22 +115,22 @@ class BlockOperator:
                     yield self._block(index, keep)
 
     def local(self, products: int, row_bytes: int) -> bool:
-        """Tell whether `sweep` makes these products with few blocks and rows in use at a time."""
+        """Return whether `sweep` computes these products with few blocks and rows in use at a time."""
         return self._plan(products, row_bytes).local
 
     def sweep(self, products: int, row_bytes: int) -> Iterator[tuple[range, Iterator[Visit]]]:
-        """Yield the visits of several products in a row, each of which overwrites what the last but one wrote.
+        """Yield the visits of consecutive products, each of which overwrites the result of the last but one.
 
         Every product visits all blocks in their order. Where blocks share nodes with few others, the next product
         follows at the distance of a few blocks, so that blocks and rows are used several times while they are in
         memory.
 
         Args:
-            products: how many; every node must be in the rows of one block only.
-            row_bytes: what a row of the two arrays takes that the products read and write.
+            products: their number; each node must be in the rows of one block only.
+            row_bytes: bytes of a row of both arrays, the one read and the one written.
 
         Yields:
-            Products that go together and, to be made before the next are asked for, their visits.
+            Products that run together, and their visits, to be made before the next products are requested.
         """
         wavefront, begin = self._plan(products, row_bytes), 0
         while begin < products:
@@ -165,7 +165,7 @@ class BlockOperator:
         return self._keep(index, self._read(index), keep) if kept is None else kept
 
     def _read(self, index: int) -> ReadyBlock:
-        # Of a large graph the next block is always the one that the system has had for longest, and would give up.
+        # In a sweep over a graph larger than the cache, the system would evict each block just before its next use.
         name = self._names[index]
         return self._ready(self._store.read(name, cached=False) if self._large else self._store.read(name))
 

@@ -158,7 +158,7 @@ def _assign(
     for start, stop, rows in reads:
         labels = np.empty((stop - start, nodes), dtype=dtype)
         # One image at a time: the (nodes, k) distances are the largest temporary. Products this small lose more
-        # by waiting for other threads than they gain; the limit ends before the caller goes on.
+        # by waiting for other threads than they gain; the limit ends before the caller continues.
         with one_thread():
             for image in range(stop - start):
                 labels[image] = _nearest(rows[image * nodes : (image + 1) * nodes].astype(np.float64), centroids)
