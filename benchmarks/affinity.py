@@ -21,7 +21,6 @@ import torch
 from benchmarks.table import Row, parse, parser_of, show, skipped
 from benchmarks.timing import compare
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.graph.neighbours import StoreRows
 from spectral_graph.ops import topc_affinity
 
 ROWS = 1024
@@ -83,7 +82,7 @@ def feature_cases(store: FeatureStore, layer: str, images: int) -> list[Case]:
     slots = np.linspace(0, store.slots - 1, min(images, store.slots)).round().astype(int).tolist()
 
     def unit(kind: str) -> torch.Tensor:
-        rows = StoreRows(store, layer, kind, slots)
+        rows = store.rows(layer, kind, slots)
         centred = torch.from_numpy(rows.read(slice(0, rows.shape[0]))).float()
         centred -= centred.mean(dim=0)
         return torch.nn.functional.normalize(centred, dim=1)

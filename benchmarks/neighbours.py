@@ -31,7 +31,8 @@ from rich.table import Table
 from benchmarks.neighbour_peers import COUNT, descent, inverted_file, linked, quantised
 from benchmarks.table import skipped
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.graph.neighbours import ArrayRows, StoreRows, find_neighbours
+from spectral_graph.graph.neighbours import find_neighbours
+from spectral_graph.node_rows import ArrayRows
 from spectral_graph.ops import topc_affinity
 
 Search = Callable[[], np.ndarray]
@@ -71,7 +72,7 @@ def load(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int]:
         return rows, rows.mean(axis=0, dtype=np.float64).astype(np.float32), options.nodes
     store = FeatureStore.open(options.features)
     slots = list(range(store.slots))
-    rows = StoreRows(store, options.layer, "v", slots)
+    rows = store.rows(options.layer, "v", slots)
     return rows.read(slice(0, rows.shape[0])), store.mean(options.layer, "v", slots), store.nodes
 
 

@@ -34,9 +34,9 @@ from spectral_graph.data import open_dataset
 from spectral_graph.data.preprocess import crop_label
 from spectral_graph.embed import build_graph, leading_eigenvectors
 from spectral_graph.evaluate.segmentation import cluster_maps, evaluate_labels
+from spectral_graph.node_rows import ArrayRows, NormalisedRows, WeightedColumns
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.segment.kmeans import assign, fit_kmeans
-from spectral_graph.segment.rows import ArrayRows, NormalisedRows, WeightedColumns
 from spectral_graph.stages.methods import diffusion_weights
 
 PEERS = ("ncut", "ncut-cosine", "sklearn")

@@ -1,4 +1,4 @@
-"""Vectors of nodes as the caller of `spectral_embedding` has them, made ready for the search.
+"""Vectors of nodes in the forms that callers of `spectral_embedding` use, prepared for the search.
 
 Arrays of float16 and float32 are taken as they are. All others, and numbers near the ends of float32, are read in
 float64 part by part: the mean is subtracted there and each row scaled by a power of two, which no cosine sees, before
@@ -18,15 +18,15 @@ import torch
 from scipy import sparse
 
 from spectral_graph.errors import FeatureError
-from spectral_graph.graph.neighbours import ArrayRows, Rows
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
+from spectral_graph.node_rows import ArrayRows, NodeRows, Which
 
 PART = 4096
 """Rows that are read at a time."""
 PLAIN = 2.0**-60, 2.0**60
-"""Where the largest float32 number lies in between, neither a mean nor a square leaves float32."""
+"""If the largest number lies between these, neither means nor squares leave the range of float32."""
 NOISE = 2.0**-50
-"""Of the length of row and mean: what is left of a row below it, once the mean is subtracted, is rounding."""
+"""Relative to the lengths of row and mean: a centred row shorter than this is rounding error."""
 EXPECTED = "expected a matrix (nodes, d) of numbers"
 
 
@@ -83,7 +83,7 @@ def split_layers(features: Any) -> list[tuple[Any, ...]]:
 
 
 def _holds_rows(given: Any) -> bool:
-    """Tell whether a list or tuple is a matrix, row by row."""
+    """Return whether a list or tuple is a matrix, row by row."""
     if not given:
         return False
     first = given[0]
@@ -147,31 +147,10 @@ def _from_torch(given: torch.Tensor, what: str) -> np.ndarray:
         raise FeatureError(f"{what}, a tensor on {given.device}, cannot be read ({reason}); {EXPECTED}") from None
 
 
-class GivenRows(ArrayRows):
-    """The rows of a caller's array, in another precision if asked for.
-
-    Args:
-        array: (nodes, d) real numbers.
-        dtype: float16, float32 or float64.
-    """
-
-    def __init__(self, array: Any, dtype: Any) -> None:
-        self._array = array
-        self.shape = (int(array.shape[0]), int(array.shape[1]))
-        self.dtype = np.dtype(dtype)
-
-    def read(self, which: slice | np.ndarray) -> np.ndarray:
-        """Return rows of `dtype` that may be written to; see `Rows`."""
-        if isinstance(self._array, np.ndarray) or hasattr(self._array, "oindex"):
-            part = super().read(which)
-        else:  # arrays of h5py take lists of rows, too
-            part = np.ascontiguousarray(self._array[which], self.dtype)
-        return part if part.flags.writeable else part.copy()
-
-    def parts(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the first row of each part, and the part."""
-        for start in range(0, self.shape[0], PART):
-            yield start, as_readonly_tensor(self.read(slice(start, min(start + PART, self.shape[0]))))
+def _parts(rows: ArrayRows) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the first row of each part, and the part."""
+    for start in range(0, rows.shape[0], PART):
+        yield start, as_readonly_tensor(rows.read(slice(start, min(start + PART, rows.shape[0]))))
 
 
 class ScaledRows:
@@ -185,7 +164,7 @@ class ScaledRows:
         centre: whether to subtract the mean.
     """
 
-    def __init__(self, rows: GivenRows, largest: float, centre: bool) -> None:
+    def __init__(self, rows: ArrayRows, largest: float, centre: bool) -> None:
         self._rows, self.shape, self.dtype = rows, rows.shape, np.dtype(np.float32)
         self._exponent = int(np.frexp(largest)[1])
         self._mean = np.zeros(rows.shape[1])
@@ -193,12 +172,12 @@ class ScaledRows:
             # Sums of distances from the first row: of equal rows the mean is exact.
             first = self._near_one(rows.read(slice(0, 1)))[0]
             total = np.zeros(rows.shape[1])
-            for _, part in rows.parts():
+            for _, part in _parts(rows):
                 total += (self._near_one(part.numpy()) - first).sum(axis=0)
             self._mean = first + total / rows.shape[0]
 
-    def read(self, which: slice | np.ndarray) -> np.ndarray:
-        """Return rows; see `Rows`."""
+    def read(self, which: Which) -> np.ndarray:
+        """Return rows; see `NodeRows`."""
         part = self._near_one(self._rows.read(which))
         rounding = NOISE * np.linalg.norm(self._mean)
         limit = rounding + NOISE * np.linalg.norm(part, axis=1) if rounding else 0.0
@@ -213,7 +192,7 @@ class ScaledRows:
         return np.asarray(np.ldexp(part, -self._exponent))
 
 
-def ready_rows(array: Any, centre: bool, what: str) -> tuple[Rows, np.ndarray | None]:
+def ready_rows(array: Any, centre: bool, what: str) -> tuple[NodeRows, np.ndarray | None]:
     """Return rows for a search, and the mean (d,) float32 that it is to subtract, if any.
 
     Args:
@@ -225,9 +204,9 @@ def ready_rows(array: Any, centre: bool, what: str) -> tuple[Rows, np.ndarray | 
         FeatureError: NaN or infinity in a row.
     """
     plain = array.dtype in (np.float16, np.float32)
-    rows = GivenRows(array, np.dtype(array.dtype).newbyteorder("=") if plain else np.float64)
+    rows = ArrayRows(array, np.dtype(array.dtype).newbyteorder("=") if plain else np.float64)
     largest, total = 0.0, torch.zeros(rows.shape[1], dtype=torch.float64)
-    for start, part in rows.parts():
+    for start, part in _parts(rows):
         part = part.float() if plain else part
         bound = float(part.abs().max())
         if not bound < np.inf:
@@ -238,7 +217,7 @@ def ready_rows(array: Any, centre: bool, what: str) -> tuple[Rows, np.ndarray | 
             total += part.sum(dim=0, dtype=torch.float64)
     if plain and (largest == 0 or PLAIN[0] < largest < PLAIN[1]):
         return rows, (total / rows.shape[0]).float().numpy() if centre else None
-    return ScaledRows(GivenRows(array, np.float64), largest, centre), None
+    return ScaledRows(ArrayRows(array, np.float64), largest, centre), None
 
 
 def first_nodes(nodes: int, nodes_per_image: Any = None, image_ptr: Any = None) -> np.ndarray:

@@ -10,9 +10,10 @@ from spectral_graph.errors import ConfigError, StaleRunError
 from spectral_graph.features.load import load_model
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.blocks import Block, GraphStore
-from spectral_graph.graph.neighbours import ArrayRows, find_neighbours
+from spectral_graph.graph.neighbours import find_neighbours
 from spectral_graph.graph.operator import merged_operator
 from spectral_graph.graph.selection import Selection
+from spectral_graph.node_rows import ArrayRows
 from spectral_graph.ops import use_backend
 from spectral_graph.per_image.operator import MergedAttention, head_graph
 from spectral_graph.pipeline import run_pipeline

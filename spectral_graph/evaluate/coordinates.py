@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from spectral_graph.errors import ConfigError
+from spectral_graph.node_rows import ImageRows
 from spectral_graph.one_thread import one_thread
-from spectral_graph.segment.rows import RowSource, read_chunks
+from spectral_graph.segment.rows import read_chunks
 
 # The unit of the error is one cell of a grid of this side, whatever the grid of the rows is. The paper does
 # not state its unit; its 72.0 lies below the 85.25 that a constant prediction reaches on 32 x 32.
@@ -57,7 +58,7 @@ def node_positions(grid: tuple[int, int]) -> np.ndarray:
 
 
 def coordinate_regression(
-    source: RowSource, grid: tuple[int, int], image_chunk: int | None = None
+    source: ImageRows, grid: tuple[int, int], image_chunk: int | None = None
 ) -> CoordinateRegression:
     """Predict the position of every node from its row by a linear head with bias, in one pass.
 

@@ -25,15 +25,15 @@ from typing_extensions import TypedDict
 from zarr.codecs import Crc32cCodec
 
 from spectral_graph.errors import FeatureError, FormatError
+from spectral_graph.grid_map import Grid, grid_map
 from spectral_graph.io.files import reporting_full_disk
 from spectral_graph.io.inside import PlainName, distinct, shown
 from spectral_graph.io.validation import validated
 from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
+from spectral_graph.node_rows import StoredRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-    from spectral_graph.grid_map import Grid
 
 FORMAT = 1
 FINAL = "final"
@@ -172,26 +172,43 @@ class FeatureStore:
                 if full is not None:
                     _of(self._group, f"{key}_mean")[slot] = full.mean(axis=0, dtype=np.float64).astype(np.float32)
 
-    def read(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
-        """Return (len(slots), nodes, width) float32 of one layer's q, k or v on the run's grid."""
-        values, resample = self.read_own(layer, tensor, slots), self.map_to_grid(layer)
-        if resample is None:
-            return values
-        shape = (len(slots), self.nodes, self.layers[layer])
-        return np.stack([resample @ image for image in values]) if len(slots) else np.empty(shape, np.float32)
+    def rows(self, layer: str, tensor: str, slots: Sequence[int], own_grid: bool = False) -> StoredRows:
+        """Return one layer's q, k or v of some images, as rows that are read when they are needed.
 
-    def read_own(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
-        """Return (len(slots), nodes of the layer's own grid, width) float32 of one layer's q, k or v."""
-        return self._read(self.tensor(layer, tensor), f"layers/{layer}/{tensor}", slots)
-
-    def tensor(self, layer: str, tensor: str) -> zarr.Array[Any]:
-        """Return the array (slots, nodes of the layer's own grid, width) float16 of one layer's q, k or v.
+        Args:
+            layer: name of the layer.
+            tensor: q, k or v.
+            slots: the images, in the order of the rows.
+            own_grid: on the layer's own grid, float16. Otherwise on the run's grid: a layer of a coarser grid is then
+                resampled bilinearly to float32.
 
         Raises:
-            FormatError: there is none, or it is not as the attributes of the store describe it.
+            FormatError: the store does not hold the tensor, or its array is not as the attributes describe it.
         """
-        rows, columns = self.grid_of(layer)
-        return self._array(f"layers/{layer}/{tensor}", (self.slots, rows * columns, self._width(layer)), "float16")
+        height, width = self.grid_of(layer)
+        key, shape = f"layers/{layer}/{tensor}", (self.slots, height * width, self._width(layer))
+        array, resample = self._array(key, shape, "float16"), None if own_grid else self._map_to_grid(layer)
+        if resample is None:
+            return self._rows(array, key, slots)
+        chosen = np.asarray(slots, np.int64)
+
+        def read(images: np.ndarray) -> np.ndarray:
+            stored = self._stored(array, key, chosen[images]).astype(np.float32)
+            return np.concatenate([resample @ image for image in stored])
+
+        return StoredRows(read, (len(chosen) * self.nodes, shape[2]), self.nodes)
+
+    def final_rows(self, slots: Sequence[int]) -> StoredRows:
+        """Return the final features of some images, float16, as rows that are read when they are needed."""
+        return self._rows(self._array(FINAL, (self.slots, self.nodes, self.final_width), "float16"), FINAL, slots)
+
+    def read(self, layer: str, tensor: str, slots: Sequence[int], own_grid: bool = False) -> np.ndarray:
+        """Return (len(slots), nodes, width) float32 of one layer's q, k or v; see `rows`."""
+        return self._whole(self.rows(layer, tensor, slots, own_grid), f"layers/{layer}/{tensor}", slots)
+
+    def read_final(self, slots: Sequence[int]) -> np.ndarray:
+        """Return (len(slots), nodes, width) float32 of the final features."""
+        return self._whole(self.final_rows(slots), FINAL, slots)
 
     def _width(self, layer: str) -> int:
         if layer not in self.layers:
@@ -202,20 +219,13 @@ class FeatureStore:
         """Return the own grid (h, w) of a layer."""
         return self._coarse.get(layer, self.grid)
 
-    def map_to_grid(self, layer: str) -> csr_array | None:
+    def _map_to_grid(self, layer: str) -> csr_array | None:
         """Return the bilinear map (nodes, nodes of the layer's own grid) to the run's grid; None if both are one."""
         if layer not in self._coarse:
             return None
         if layer not in self._maps:
-            from spectral_graph.grid_map import grid_map
-
             self._maps[layer] = grid_map(self._coarse[layer], self.grid)
         return self._maps[layer]
-
-    def read_final(self, slots: Sequence[int]) -> np.ndarray:
-        """Return (len(slots), nodes, width) float32 of the final features."""
-        final = self._array(FINAL, (self.slots, self.nodes, self.final_width), "float16")
-        return self._read(final, FINAL, slots)
 
     def mean(self, layer: str, tensor: str, slots: Sequence[int]) -> np.ndarray:
         """Return the mean vector (width,) float32 over all nodes of the given images, summed in float64.
@@ -226,7 +236,7 @@ class FeatureStore:
         array = self._array(key, (self.slots, self._width(layer)), "float32")
         total = np.zeros(array.shape[1])
         for begin in range(0, len(slots), 1024):
-            total += self._read(array, key, slots[begin : begin + 1024]).sum(axis=0, dtype=np.float64)
+            total += self._stored(array, key, np.asarray(slots[begin : begin + 1024])).sum(axis=0, dtype=np.float64)
         return (total / len(slots)).astype(np.float32)
 
     def _array(self, key: str, shape: tuple[int, ...], dtype: str) -> zarr.Array[Any]:
@@ -239,18 +249,53 @@ class FeatureStore:
             raise FormatError(f"{self.path}/{key}: not an array of {shape} {dtype}, one image a chunk; {_CURE}")
         return array
 
-    def _read(self, array: zarr.Array[Any], key: str, slots: Sequence[int]) -> np.ndarray:
-        out = np.empty((len(slots), *array.shape[1:]), np.float32)
-        for row, slot in enumerate(slots):
-            if not 0 <= slot < self.slots:
-                raise FormatError(f"{self.path} has {self.slots} image slots, and slot {slot} is asked for; {_CURE}")
-            try:
-                out[row] = array[int(slot)]
-            except (ValueError, IndexError, FileNotFoundError) as error:
-                raise FormatError(f"{self.path}/{key}, image slot {slot}: damaged chunk ({error}); {_CURE}") from None
-            if np.isnan(out[row]).any():
-                raise FormatError(f"{self.path}/{key}, image slot {slot}: its chunk is missing; {_CURE}")
-        return out
+    def _rows(self, array: zarr.Array[Any], key: str, slots: Sequence[int]) -> StoredRows:
+        """Return the chunks of some images as float16 rows."""
+        chosen, (nodes, width) = np.asarray(slots, np.int64), array.shape[1:]
+
+        def read(images: np.ndarray) -> np.ndarray:
+            return self._stored(array, key, chosen[images]).reshape(-1, width)
+
+        return StoredRows(read, (len(chosen) * nodes, width), nodes, np.float16)
+
+    def _whole(self, rows: StoredRows, key: str, slots: Sequence[int]) -> np.ndarray:
+        """Return all rows as (images, nodes, width) float32."""
+        values = rows.read(slice(None)).astype(np.float32).reshape(len(slots), rows.nodes_per_image, rows.channels)
+        self._require_written(values, key, slots)
+        return values
+
+    def _stored(self, array: zarr.Array[Any], key: str, slots: np.ndarray) -> np.ndarray:
+        """Return the chunks of some images, (len(slots), ...).
+
+        Raises:
+            FormatError: there is no such slot, or its chunk is missing or damaged; the message names it.
+        """
+        outside = slots[(slots < 0) | (slots >= self.slots)]
+        if len(outside):
+            raise FormatError(f"{self.path} has {self.slots} image slots, so there is no slot {outside[0]}; {_CURE}")
+        try:
+            if slots[-1] - slots[0] == len(slots) - 1 and (np.diff(slots) == 1).all():
+                found = np.asarray(array[int(slots[0]) : int(slots[-1]) + 1])
+            else:
+                found = np.asarray(array.oindex[slots])
+        except (ValueError, IndexError, OSError):
+            found = np.stack([self._one(array, key, int(slot)) for slot in slots])
+        # One number of each image: a missing chunk reads as NaN everywhere.
+        self._require_written(found[:, 0, 0] if found.ndim > 2 else found, key, slots)
+        return found
+
+    def _require_written(self, values: np.ndarray, key: str, slots: Sequence[int] | np.ndarray) -> None:
+        missing = np.isnan(values).any(axis=tuple(range(1, values.ndim)))
+        if missing.any():
+            raise FormatError(
+                f"{self.path}/{key}, image slot {slots[int(missing.argmax())]}: its chunk is missing; {_CURE}"
+            )
+
+    def _one(self, array: zarr.Array[Any], key: str, slot: int) -> np.ndarray:
+        try:
+            return np.asarray(array[slot])
+        except (ValueError, IndexError, OSError) as error:
+            raise FormatError(f"{self.path}/{key}, image slot {slot}: damaged chunk ({error}); {_CURE}") from None
 
 
 def _of(group: zarr.Group, key: str) -> Any:

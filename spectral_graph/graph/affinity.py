@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from spectral_graph.errors import FeatureError
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.hubs import balance
-from spectral_graph.graph.lists import Lists
 from spectral_graph.graph.selection import Selection
-from spectral_graph.graph.symmetrise import row_sums, scaled
 from spectral_graph.ops import csr_symmetrise, topc_affinity, unit_project
 
 Kind = Literal["vv", "qk", "kk"]
@@ -21,21 +20,15 @@ TENSORS: dict[str, tuple[str, str]] = {"vv": ("v", "v"), "qk": ("q", "k"), "kk":
 
 
 @dataclass(frozen=True)
-class Affinity:
-    """A symmetric graph A = (B + B^T) / 2 in CSR, with facts about the selection B.
+class Affinity(CsrRows):
+    """The rows of a symmetric graph A = (B + B^T) / 2 with positive values, and facts about the selection B.
 
     Attributes:
-        indptr: (n + 1,) int64.
-        indices: (nnz,) int32, ascending within a row.
-        values: (nnz,) float32, each above 0.
         degree: (n,) float32, row sums of A.
         in_degree: (n,) int32: how many nodes chose each node.
         short_rows: nodes with fewer than c_intra + c_inter neighbours.
     """
 
-    indptr: np.ndarray
-    indices: np.ndarray
-    values: np.ndarray
     degree: np.ndarray
     in_degree: np.ndarray
     short_rows: int
@@ -69,7 +62,7 @@ def nearest(
     threshold: float,
     query_mean: torch.Tensor | None = None,
     key_mean: torch.Tensor | None = None,
-) -> Lists:
+) -> CsrRows:
     """Return the nearest nodes of every node of a few images by cosine, exactly.
 
     Args:
@@ -87,7 +80,7 @@ def nearest(
     left = unit_rows(query, query_mean, "query")
     right = left if key is None else unit_rows(key, key_mean, "key")
     found = topc_affinity(left, right, image_ptr, *counts, threshold, symmetric=key is None)
-    return Lists(*(part.numpy() for part in found))
+    return CsrRows.from_tensors(*found)
 
 
 def build_affinity(
@@ -131,21 +124,20 @@ def build_affinity(
         lists = selection.cap(lists.transpose(nodes), images).transpose(nodes)
     elif selection.hubs == "mutual":
         lists = selection.mutual(lists, lists.transpose(nodes), nodes)
-    symmetric = csr_symmetrise(*lists.tensors(), nodes)
-    indptr, indices, values, degree = (part.numpy() for part in symmetric)
+    *found, sums = csr_symmetrise(*lists.tensors(), nodes)
+    graph, degree = CsrRows.from_tensors(*found), sums.numpy()
     if selection.hubs == "sinkhorn":
-        graph = Lists(indptr, indices, values)
-        graph = scaled(graph, 0, balance(graph.matrix(nodes).astype(np.float64).dot, degree))
-        values, degree = graph.values, row_sums(graph)
+        graph = graph.scaled(0, balance(graph.to_scipy(nodes).astype(np.float64).dot, degree))
+        degree = graph.row_sums
     return Affinity(
-        indptr=indptr,
-        indices=indices,
-        values=values,
-        degree=degree,
+        graph.indptr,
+        graph.indices,
+        graph.values,
+        degree,
         in_degree=np.bincount(lists.indices, minlength=nodes).astype(np.int32),
         short_rows=int((lists.counts < selection.wanted(images)).sum()),
     )
 
 
-def _own(lists: Lists, image_of: np.ndarray) -> np.ndarray:
+def _own(lists: CsrRows, image_of: np.ndarray) -> np.ndarray:
     return image_of[lists.row_of_entry] == image_of[lists.indices]

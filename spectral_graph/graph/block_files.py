@@ -1,8 +1,8 @@
-"""The arrays of a block, straight from and to its files.
+"""Direct reading and writing of the files of a block.
 
-A block is small, and it is read again for every product that does not find it in memory: through zarr most of the time
-goes to finding out how an array is stored. Blocks are stored in one way, which this module writes and reads by itself:
-one dimension, little-endian chunks, each followed by its CRC-32C (Zarr v3, codecs "bytes" and "crc32c",
+A block is small and is read again for every product that does not find it in memory; with zarr most of that time is
+spent on the description of the arrays. This module writes and reads the one form in which blocks are stored: one
+dimension, little-endian chunks, each followed by its CRC-32C (Zarr v3, codecs "bytes" and "crc32c",
 https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html).
 """
 
@@ -124,7 +124,7 @@ def read_array(folder: Path, cached: bool) -> np.ndarray | None:
         return None
     (size,), (step,) = about["shape"], about["chunk_grid"]["configuration"]["chunk_shape"]
     dtype, starts = np.dtype(about["data_type"]), range(0, size, step)
-    # Before there is room for them: what a description says is not always so.
+    # Before memory is allocated, because a damaged description may name any size.
     for index, _ in enumerate(starts):
         file = folder / "c" / str(index)
         if file.stat().st_size != step * dtype.itemsize + _CRC_BYTES:

@@ -24,6 +24,7 @@ import zarr
 
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.block_files import read_array, read_block_files, write_block_files, write_group
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.layer_grids import layer_nodes
 from spectral_graph.io.files import publish_folder, reporting_full_disk
 from spectral_graph.io.inside import shown
@@ -32,7 +33,7 @@ from spectral_graph.io.zarr_group import ATTRIBUTES, open_described
 FORMAT = 1
 CHUNK = 1 << 20
 _DAMAGE = (FileNotFoundError, NotADirectoryError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What reading a block of another form ends in."""
+"""Exceptions from reading a block of another form."""
 _DTYPES: dict[str, np.dtype[Any]] = {
     "rows": np.dtype(np.int64),
     "indptr": np.dtype(np.int64),
@@ -78,6 +79,11 @@ class Block:
         """Rows and columns."""
         return len(self.rows), len(self.column_ids)
 
+    @property
+    def csr(self) -> CsrRows:
+        """The matrix, over the same memory; its columns are places in `column_ids`."""
+        return CsrRows(self.indptr, self.indices, self.values)
+
 
 class GraphStore:
     """Blocks on disk. Open with `create` or `open`."""
@@ -121,7 +127,7 @@ class GraphStore:
             zarr.open_group(self.path, mode="r+", zarr_format=3).attrs[ATTRIBUTES] = self.attributes
 
     def has(self, name: str) -> bool:
-        """Tell whether the block `name` ("blocks/<layer>/<id>") is complete."""
+        """Return whether the block `name` ("blocks/<layer>/<id>") is complete."""
         return (self.path / name / "zarr.json").is_file()
 
     def names(self, prefix: str) -> list[str]:
@@ -228,7 +234,7 @@ class GraphStore:
             raise FormatError(f"{self.path}/{name}: damaged block ({error}); recompute with `force=graph`") from None
 
     def make_folder(self, prefix: str) -> None:
-        """Make the group that blocks below `prefix` lie in; several processes may write blocks there from then on."""
+        """Make the group of the blocks below `prefix`; several processes may then write blocks there."""
         with reporting_full_disk(self.path):
             folder = self.path
             for part in Path(prefix).parts:
@@ -240,7 +246,7 @@ class GraphStore:
 
 def local_columns(indices: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns that occur, ascending (m,) int64, and the place of each of `indices` among them, int32."""
-    # A block of a large graph reads a small range of it; only that is gone through.
+    # A block of a large graph reads a small range of columns; only that is scanned.
     first = int(indices.min(initial=nodes))
     near = indices - first
     used = np.zeros(int(near.max(initial=-1)) + 1, bool)
@@ -251,7 +257,7 @@ def local_columns(indices: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _problem(block: Block, shape: tuple[int, ...], nodes: int | None) -> str:
-    """Say where the parts of a block contradict each other, so that no kernel reads outside of it; "" if nowhere."""
+    """Return the first contradiction between the arrays of a block, which a kernel could not survive; "" if none."""
     for name, dtype in _DTYPES.items():
         array: np.ndarray | None = getattr(block, name)
         if array is not None and (array.ndim != 1 or array.dtype != dtype):

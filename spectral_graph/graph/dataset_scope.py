@@ -1,7 +1,7 @@
 """Scope `dataset`: one N x N affinity graph, each node with its best neighbours of all images, built out of core.
 
-Directed neighbour lists go to the disk range of rows by range of rows; their transpose comes back from it the same
-way; rows of A = (B + B^T) / 2 are published as blocks. Memory: one block, and a few numbers a node. The graph depends
+Directed neighbour lists are written to disk, one file a range of rows; their transpose is read from there by ranges of
+rows; rows of A = (B + B^T) / 2 are published as blocks. Memory: one block, and a few numbers a node. The graph depends
 neither on how the rows are cut into blocks nor on interruptions: work files are kept until the layer is finished.
 """
 
@@ -16,21 +16,21 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.graph.csr_rows import CsrRows, symmetrise_rows
 from spectral_graph.graph.hubs import balance
-from spectral_graph.graph.lists import ListFiles, Lists, Transposed
+from spectral_graph.graph.lists import ListFiles, Transposed
 from spectral_graph.graph.selection import Selection
-from spectral_graph.graph.symmetrise import row_sums, scaled, symmetrise_rows
 from spectral_graph.io.files import remove
 
 HELD_BYTES = 128 << 20
-"""Up to this size the rows of A that balancing multiplies again and again stay in memory instead of being read anew."""
+"""Bytes of rows of A that stay in memory while balancing multiplies with them repeatedly."""
 
 
 class InterLists(Protocol):
     """Neighbours in other images, as `spectral_graph.graph.neighbours.find_neighbours` returns them."""
 
-    def csr(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return indptr, indices (ascending in each row) and values of the rows start to stop."""
+    def csr(self, start: int, stop: int) -> CsrRows:
+        """Return the rows start to stop."""
 
 
 def plan_blocks(image_ptr: np.ndarray, block_nodes: int) -> np.ndarray:
@@ -84,7 +84,7 @@ class LayerBuilder:
 
     def build(
         self,
-        intra: Callable[[int, int], Lists],
+        intra: Callable[[int, int], CsrRows],
         inter: InterLists | None,
         facts: Mapping[str, Any],
     ) -> Iterator[Block]:
@@ -114,8 +114,8 @@ class LayerBuilder:
             yield block
         remove(self.work)
 
-    def _files(self, name: str, make: Callable[[int], Lists]) -> ListFiles:
-        """Return list files, of which those that are missing are made."""
+    def _files(self, name: str, make: Callable[[int], CsrRows]) -> ListFiles:
+        """Return list files; missing ones are made."""
         files = ListFiles(self.work / name, self.bounds)
         for index in range(len(files)):
             if not files.has(index):
@@ -127,24 +127,24 @@ class LayerBuilder:
         transposed.spill()
         return transposed
 
-    def _candidates(self, intra: Callable[[int, int], Lists], inter: InterLists | None, index: int) -> Lists:
+    def _candidates(self, intra: Callable[[int, int], CsrRows], inter: InterLists | None, index: int) -> CsrRows:
         start, stop = (int(bound) for bound in self.bounds[index : index + 2])
         first, last = (int(image) for image in self.image_bounds[index : index + 2])
         nodes = int(self.bounds[-1])
         inside = intra(first, last)
-        lists = Lists(inside.indptr, inside.indices + np.int32(start), inside.values)
+        lists = CsrRows(inside.indptr, inside.indices + np.int32(start), inside.values)
         if inter is not None:
             # No column is in both, so the sum only interleaves them.
-            lists = Lists.of(lists.matrix(nodes) + Lists(*inter.csr(start, stop)).matrix(nodes))
+            lists = CsrRows.from_scipy(lists.to_scipy(nodes) + inter.csr(start, stop).to_scipy(nodes))
         return lists if self.selection.hubs == "csls" else self.selection.weigh(lists)
 
     def _selected(self, candidates: ListFiles) -> ListFiles:
-        """Return the lists after what is done about hubs on directed lists."""
+        """Return the lists after the treatment of hubs that works on directed lists."""
         selection, images = self.selection, len(self.image_ptr) - 1
         if selection.hubs == "csls":
             scales = self._scales(candidates)
 
-            def choose(index: int) -> Lists:
+            def choose(index: int) -> CsrRows:
                 lists = candidates.read(index)
                 return selection.weigh(selection.choose(lists, self._own(index, lists), scales))
 
@@ -156,7 +156,7 @@ class LayerBuilder:
         return candidates
 
     def _scales(self, candidates: ListFiles) -> tuple[np.ndarray, np.ndarray]:
-        """Return the csls scales of all keys: of their own lists if they are the queries, else of those naming them."""
+        """Return the csls scales of all keys, from their own lists if they are the queries, else from the transpose."""
         read = candidates.read if self.same else self._transposed(candidates, "named_by").read
         parts = []
         for index in range(len(candidates)):
@@ -165,8 +165,8 @@ class LayerBuilder:
         inside, outside = (np.concatenate(part) for part in zip(*parts, strict=True))
         return inside, outside
 
-    def _own(self, index: int, lists: Lists) -> np.ndarray:
-        """Tell of each entry whether it lies inside the image of its row."""
+    def _own(self, index: int, lists: CsrRows) -> np.ndarray:
+        """Return (nnz,) bool, whether each entry lies inside the image of its row."""
         first, last = (int(image) for image in self.image_bounds[index : index + 2])
         sizes = np.diff(self.image_ptr[first : last + 1])
         starts, ends = (np.repeat(self.image_ptr[a:b], sizes) for a, b in ((first, last), (first + 1, last + 1)))
@@ -174,7 +174,7 @@ class LayerBuilder:
         own: np.ndarray = (lists.indices >= starts[rows]) & (lists.indices < ends[rows])
         return own
 
-    def _both(self, lists: ListFiles, backward: Transposed, index: int) -> tuple[Lists, Lists]:
+    def _both(self, lists: ListFiles, backward: Transposed, index: int) -> tuple[CsrRows, CsrRows]:
         """Return the same rows of B and of B^T, as they enter A."""
         forward, chosen_by = lists.read(index), backward.read(index)
         if self.selection.hubs != "mutual":
@@ -182,7 +182,7 @@ class LayerBuilder:
         nodes = lists.nodes
         return self.selection.mutual(forward, chosen_by, nodes), self.selection.mutual(chosen_by, forward, nodes)
 
-    def _balanced(self, lists: ListFiles, backward: Transposed) -> Callable[[int], Lists]:
+    def _balanced(self, lists: ListFiles, backward: Transposed) -> Callable[[int], CsrRows]:
         """Return a function that gives the rows of D A D of a block (hubs = sinkhorn)."""
         files = self._files("symmetric", lambda i: symmetrise_rows(*self._both(lists, backward, i), lists.nodes))
 
@@ -191,7 +191,7 @@ class LayerBuilder:
         def rows(index: int) -> csr_matrix:
             if index in held:
                 return held[index]
-            part = files.read(index).matrix(files.nodes).astype(np.float64)
+            part = files.read(index).to_scipy(files.nodes).astype(np.float64)
             if sum(map(_size, held.values())) + _size(part) <= HELD_BYTES:
                 held[index] = part
             return part
@@ -199,11 +199,13 @@ class LayerBuilder:
         def product(x: np.ndarray) -> np.ndarray:
             return np.concatenate([rows(index) @ x for index in range(len(files))])
 
-        d = balance(product, np.concatenate([row_sums(files.read(index)) for index in range(len(files))]))
+        d = balance(product, np.concatenate([files.read(index).row_sums for index in range(len(files))]))
         held.clear()
-        return lambda index: scaled(files.read(index), int(self.bounds[index]), d)
+        return lambda index: files.read(index).scaled(int(self.bounds[index]), d)
 
-    def _block(self, index: int, graph: Lists, forward: Lists, chosen_by: Lists, facts: Mapping[str, Any]) -> Block:
+    def _block(
+        self, index: int, graph: CsrRows, forward: CsrRows, chosen_by: CsrRows, facts: Mapping[str, Any]
+    ) -> Block:
         columns, indices = local_columns(graph.indices, int(self.bounds[-1]))
         wanted = self.selection.wanted(len(self.image_ptr) - 1)
         return Block(
@@ -211,7 +213,7 @@ class LayerBuilder:
             indptr=graph.indptr,
             indices=indices,
             values=graph.values,
-            degree=row_sums(graph),
+            degree=graph.row_sums,
             facts={**facts, "short_rows": int((forward.counts < wanted).sum())},
             columns=columns,
             in_degree=chosen_by.counts.astype(np.int32),

@@ -52,7 +52,7 @@ class GraphFacts:
         """Count all blocks that `other` has counted.
 
         Args:
-            other: facts over the same nodes, or over those of a layer with a grid of its own.
+            other: facts over the same nodes, or over those of a layer on a coarser grid.
             g: (nodes of the layer, nodes of the run) of one image, where `other` is about such a layer. A node of the
                 run then has the edges of the layer's nodes that g takes it to.
         """

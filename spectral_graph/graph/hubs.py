@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from spectral_graph.graph.lists import Lists
+from spectral_graph.graph.csr_rows import CsrRows
 
 Hubs = Literal["none", "mutual", "cap", "csls", "sinkhorn"]
 CANDIDATES = 2
@@ -27,7 +27,7 @@ CANDIDATES = 2
 BALANCE_ROUNDS = 20
 
 
-def rank_in_row(lists: Lists, score: np.ndarray) -> np.ndarray:
+def rank_in_row(lists: CsrRows, score: np.ndarray) -> np.ndarray:
     """Return the rank (nnz,) of each entry in its row by descending score (nnz,), of equal ones the lower column."""
     rows = lists.row_of_entry
     order = np.lexsort((-score, rows))
@@ -36,20 +36,20 @@ def rank_in_row(lists: Lists, score: np.ndarray) -> np.ndarray:
     return rank
 
 
-def keep_best(lists: Lists, count: int) -> Lists:
+def keep_best(lists: CsrRows, count: int) -> CsrRows:
     """Return the `count` largest values of each row."""
     return lists.where(rank_in_row(lists, lists.values) < count)
 
 
-def keep_common(lists: Lists, other: Lists, nodes: int) -> Lists:
+def keep_common(lists: CsrRows, other: CsrRows, nodes: int) -> CsrRows:
     """Return the entries of `lists` whose place is stored in `other`, the same rows, too."""
-    mine = Lists(lists.indptr, lists.indices, np.ones(len(lists.indices), np.int8))
-    theirs = Lists(other.indptr, other.indices, np.full(len(other.indices), 2, np.int8))
-    both = Lists.of(mine.matrix(nodes) + theirs.matrix(nodes))
+    mine = CsrRows(lists.indptr, lists.indices, np.ones(len(lists.indices), np.int8))
+    theirs = CsrRows(other.indptr, other.indices, np.full(len(other.indices), 2, np.int8))
+    both = CsrRows.from_scipy(mine.to_scipy(nodes) + theirs.to_scipy(nodes))
     return lists.where(both.values[both.values != 2] == 3)
 
 
-def mean_of_best(lists: Lists, count: int) -> np.ndarray:
+def mean_of_best(lists: CsrRows, count: int) -> np.ndarray:
     """Return the mean (n,) float64 of the `count` largest values of each row, of all if they are fewer; 0 of none."""
     best = keep_best(lists, count)
     total = np.bincount(best.row_of_entry, weights=best.values, minlength=len(best.counts))
@@ -57,8 +57,8 @@ def mean_of_best(lists: Lists, count: int) -> np.ndarray:
 
 
 def choose_scaled(
-    lists: Lists, own: np.ndarray, scales: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]
-) -> Lists:
+    lists: CsrRows, own: np.ndarray, scales: tuple[np.ndarray, np.ndarray], counts: tuple[int, int]
+) -> CsrRows:
     """Choose neighbours among candidates by CSLS, inside and outside the own image each for itself.
 
     Args:

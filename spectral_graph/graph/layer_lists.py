@@ -11,34 +11,35 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.affinity import nearest
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.dataset_scope import InterLists
 from spectral_graph.graph.facts import RECALL_FACTS
-from spectral_graph.graph.lists import Lists
-from spectral_graph.graph.neighbours import Method, Rows, find_neighbours, is_complete, open_lists
+from spectral_graph.graph.neighbours import Method, find_neighbours, is_complete, open_lists
 from spectral_graph.graph.selection import Selection
+from spectral_graph.node_rows import NodeRows
 
 SEARCH_FACTS = (*RECALL_FACTS, "cells", "probed", "zero_rows", "searched_again")
 
 
 @dataclass(frozen=True)
 class LayerLists:
-    """What is compared in one layer, and how neighbours are chosen.
+    """The rows that are compared in one layer, and how neighbours are selected.
 
     Attributes:
         query: the queries.
-        key: the keys, node by node those of the queries; None where they are the queries.
+        key: the keys, for the same nodes; None where they are the queries.
         means: (d,) float32, subtracted from queries and keys before normalising; None for none.
         image_ptr: (images + 1,) int64; image i owns the nodes image_ptr[i] to image_ptr[i + 1].
         selection: which affinities become edges.
     """
 
-    query: Rows
-    key: Rows | None
+    query: NodeRows
+    key: NodeRows | None
     means: tuple[np.ndarray | None, np.ndarray | None]
     image_ptr: np.ndarray
     selection: Selection
 
-    def inside(self, start: int, stop: int) -> Lists:
+    def inside(self, start: int, stop: int) -> CsrRows:
         """Return the neighbours inside their image of the nodes of the images start to stop, counted from the first.
 
         Raises:
@@ -47,7 +48,7 @@ class LayerLists:
         first, last = int(self.image_ptr[start]), int(self.image_ptr[stop])
         count = self.selection.candidates[0]
         if count == 0:
-            return Lists(np.zeros(last - first + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+            return CsrRows.empty(last - first)
         nodes = slice(first, last)
         query = torch.from_numpy(self.query.read(nodes))
         key = None if self.key is None else torch.from_numpy(self.key.read(nodes))
@@ -69,10 +70,10 @@ class LayerLists:
 
         Args:
             method: see `find_neighbours`.
-            recall: part of the true neighbours that an approximate method is to find.
-            work: folder of the search; one that came to its end there is not made again.
+            recall: share of the true neighbours that an approximate method has to find.
+            work: folder of the search; a finished search there is not repeated.
             seed: of the search.
-            on_progress: called with what is done and what there is to do.
+            on_progress: called with the work done and the total.
 
         Raises:
             GraphError: c_intra exceeds the nodes of the largest image, or c_inter the nodes of the others.

@@ -1,8 +1,8 @@
 """The rows of the operator that one process owns, and the rows of X that others own and it needs.
 
 Each process owns the rows of a contiguous range of images. A product needs the rows of X that the columns of its rows
-name: its own, and a halo of rows that other processes own. Which they are is agreed upon once; then each product begins
-with their exchange, and nothing else of X crosses the wire.
+name: its own, and a halo of rows that other processes own. The processes agree on them once. Each product begins with
+their exchange, and no other rows of X are sent.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from spectral_graph.distributed.comm import Comm
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
 from spectral_graph.graph.merge import Normalisation, require_normalisation
-from spectral_graph.graph.operand import require_columns
-from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator, ReadyBlock
+from spectral_graph.graph.operand import ReadyBlock, require_columns
+from spectral_graph.graph.operator import KEPT_BYTES, BlockOperator
 from spectral_graph.io.files import allocate, reporting_full_disk, require_space
 
 HALO_BYTES = 256 << 20
-"""Up to this size the rows that a product needs are gathered in memory, beyond it on disk."""
+"""Up to this size the rows that a product needs are gathered in memory, above it on disk."""
 PIECE = 1 << 16
 """Rows that are sent to another process at a time."""
 
@@ -34,11 +34,11 @@ class LocalOperator(BlockOperator):
         store: where the blocks lie.
         names: all blocks of the operator.
         nodes: N.
-        rounds: how many blocks cover each node.
+        rounds: number of blocks that cover each node.
         nodes_per_image: rows of an image.
         comm: the processes; all must make the operator at the same time.
         work: folder for working space.
-        kept_bytes: how much of the graph may stay in memory between products.
+        kept_bytes: bytes of the graph that may stay in memory between products.
 
     Raises:
         ConfigError: there are fewer images than processes.
@@ -77,11 +77,11 @@ class LocalOperator(BlockOperator):
 
     @property
     def halo(self) -> int:
-        """Return how many rows of X that other processes own are needed here."""
+        """Number of rows of X that this process needs and others own."""
         return len(self._ids) - len(self.rows)
 
     def gathered(self, x: np.ndarray) -> np.ndarray:
-        """Return the rows of X that the blocks' columns count: those held here between those of the others.
+        """Return the rows of X that the columns of the blocks refer to, own rows and those of other processes.
 
         Raises:
             GraphError: x does not hold the `rows` of this process.
@@ -121,13 +121,13 @@ class LocalOperator(BlockOperator):
         keep = _inside(block.rows, self.rows)
         if len(keep) == len(block.rows) and block.columns is not None:
             return block
-        begin, end = int(block.indptr[keep.start]), int(block.indptr[keep.stop])
-        columns, places = local_columns(block.indices[begin:end], len(block.column_ids))
+        part = block.csr.part(keep.start, keep.stop)
+        columns, places = local_columns(part.indices, len(block.column_ids))
         return Block(
             rows=block.rows[keep.start : keep.stop],
-            indptr=block.indptr[keep.start : keep.stop + 1] - begin,
+            indptr=part.indptr,
             indices=places,
-            values=block.values[begin:end].copy(),  # so that the rest of the block can go
+            values=part.values.copy(),  # so that the rest of the block can be freed
             degree=None,
             facts=block.facts,
             columns=block.column_ids[columns],
@@ -140,7 +140,7 @@ class LocalOperator(BlockOperator):
         return ReadyBlock.of(replace(part, rows=part.rows - self.rows.start, columns=columns))
 
     def _halo(self, size: int) -> np.ndarray:
-        """Return room for `size` numbers, float32; what was in it is lost."""
+        """Return a buffer of `size` float32 numbers with arbitrary content."""
         if len(self._room_of_halo) < size:
             self._room_of_halo = np.empty(0, np.float32)
             self._room_of_halo = self._new_room(size)

@@ -1,4 +1,4 @@
-"""The graphs of all layers merged into one sparse symmetric operator (finding 2 of the design)."""
+"""The graphs of all layers merged into one sparse symmetric operator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from scipy.sparse import csr_array, csr_matrix
 
 from spectral_graph.errors import ConfigError
 from spectral_graph.graph.blocks import Block, GraphStore, local_columns
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.layer_grids import layer_map, run_nodes, to_run_nodes
 
 Normalisation = Literal["symmetric", "random_walk"]
 
 AT_ONCE = 2
-"""Blocks that are merged at a time: SciPy adds with one thread, and each block in work takes memory."""
+"""Blocks merged at a time: SciPy adds with one thread, and each block takes memory."""
 
 
 def require_normalisation(name: str) -> None:
@@ -43,7 +44,7 @@ def normalise(block: Block, normalisation: Normalisation, column_degree: np.ndar
 
     Args:
         block: rows of A.
-        normalisation: which of both.
+        normalisation: one of these.
         column_degree: degrees of the block's columns; None where they are its rows.
     """
     require_normalisation(normalisation)
@@ -52,7 +53,7 @@ def normalise(block: Block, normalisation: Normalisation, column_degree: np.ndar
     power = 0.5 if symmetric else 1.0
     by_row = inverse_degree(block.degree, power)
     by_column = by_row if column_degree is None else inverse_degree(column_degree, power)
-    scale = np.repeat(by_row, np.diff(block.indptr))
+    scale = np.repeat(by_row, block.csr.counts)
     if symmetric:
         scale *= by_column[block.indices]
     else:
@@ -71,10 +72,10 @@ def merge_layers(
 ) -> Block:
     """Return the mean over layers of the normalised graphs S of one mini-batch, or of one range of rows.
 
-    Of a layer with a grid of its own it is g^T S g that enters the mean (Eqn. 3).
+    A layer on a coarser grid enters the mean as g^T S g (Eqn. 3).
 
     Args:
-        blocks: one block a layer, all over the same images.
+        blocks: one block a layer, all of the same images.
         normalisation: see `normalise`.
         degrees: of blocks with columns of their own, the degrees (nodes,) of all nodes, one array a layer.
         maps: g of each layer, None where it has the run's nodes; None if all have.
@@ -90,23 +91,24 @@ def merge_layers(
         values = normalise(block, normalisation, column_degree)
         if g is not None:
             # The columns of a mini-batch are counted inside it, like its rows.
-            columns = np.arange(len(block.rows)) if degrees is None else block.column_ids
-            part = to_run_nodes(csr_matrix((values, block.indices, block.indptr), shape=block.shape), columns, g)
+            places = np.arange(len(block.rows)) if degrees is None else block.column_ids
+            part = to_run_nodes(csr_matrix((values, block.indices, block.indptr), shape=block.shape), places, g)
             part.resize(total.shape)
         else:
             indices = block.indices if degrees is None else block.column_ids.astype(np.int32)[block.indices]
             part = csr_matrix((values, indices, block.indptr), shape=total.shape)
         total = total + part
     total.sort_indices()
-    places = (None, total.indices) if degrees is None else local_columns(total.indices, width)
+    merged = CsrRows.from_scipy(total)
+    columns, indices = (None, merged.indices) if degrees is None else local_columns(merged.indices, width)
     return Block(
         rows=rows,
-        indptr=total.indptr.astype(np.int64),
-        indices=places[1].astype(np.int32, copy=False),
-        values=(total.data / len(blocks)).astype(np.float32),
+        indptr=merged.indptr,
+        indices=indices,
+        values=(merged.values / len(blocks)).astype(np.float32),
         degree=None,
         facts={"layers": len(blocks), "normalisation": normalisation},
-        columns=places[0],
+        columns=columns,
     )
 
 

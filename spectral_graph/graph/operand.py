@@ -1,7 +1,8 @@
-"""What a sparse operator is multiplied with."""
+"""Operands of `operator @ X`: the blocks as the kernels take them, and the dense X."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,62 @@ import torch
 from scipy import sparse
 
 from spectral_graph.errors import GraphError
+from spectral_graph.graph.blocks import Block
+from spectral_graph.graph.csr_rows import CsrRows
+from spectral_graph.graph.wavefront import Extent
+
+DENSE = 0.5
+"""Share of a range of rows of X from which on a block's columns are read there in place, not gathered first."""
+
+
+@dataclass(frozen=True)
+class ReadyBlock:
+    """A block as `csr_spmm` takes it.
+
+    Attributes:
+        rows: the rows of the result that it adds to; a slice where they are contiguous.
+        columns: the rows of X that it reads; a slice where they are nearly contiguous.
+        matrix: indptr, indices into those rows of X, values.
+    """
+
+    rows: np.ndarray | slice
+    columns: np.ndarray | slice
+    matrix: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+    @classmethod
+    def of(cls, block: Block) -> ReadyBlock:
+        """Make a stored block ready."""
+        rows, columns, indices = _span(block.rows), _span(block.column_ids), block.indices
+        if not isinstance(columns, slice) and len(columns) and len(columns) >= DENSE * (columns[-1] + 1 - columns[0]):
+            first = int(columns[0])
+            indices = (columns - first).astype(np.int32)[indices]
+            columns = slice(first, int(columns[-1]) + 1)
+        return cls(rows, columns, CsrRows(block.indptr, indices, block.values).tensors())
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        ids = (part.nbytes for part in (self.rows, self.columns) if isinstance(part, np.ndarray))
+        return sum(part.numel() * part.element_size() for part in self.matrix) + sum(ids)
+
+    @property
+    def extent(self) -> Extent | None:
+        """Where it lies; None where its rows are not contiguous."""
+        if not isinstance(self.rows, slice):
+            return None
+        ids = self.columns
+        if isinstance(ids, slice):
+            reads = ids.start, ids.stop
+        else:
+            reads = (int(ids[0]), int(ids[-1]) + 1) if len(ids) else (0, 0)
+        return Extent((self.rows.start, self.rows.stop), reads, self.nbytes)
+
+
+def _span(ids: np.ndarray) -> np.ndarray | slice:
+    """Return ascending ids as a slice where they are contiguous."""
+    if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
+        return slice(int(ids[0]), int(ids[-1]) + 1)
+    return ids
 
 
 def dense_operand(x: Any, rows: int) -> np.ndarray:

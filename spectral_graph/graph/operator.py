@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
 
 from spectral_graph.distributed.comm import ONE_PROCESS, Comm
@@ -16,7 +15,7 @@ from spectral_graph.errors import GraphError
 from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.layer_grids import layer_nodes
 from spectral_graph.graph.merge import Normalisation, require_normalisation
-from spectral_graph.graph.operand import dense_operand, require_columns
+from spectral_graph.graph.operand import ReadyBlock, dense_operand, require_columns
 from spectral_graph.graph.wavefront import Extent, Wavefront, plan_wavefront
 from spectral_graph.io.paging import Pager, exceed_memory
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
@@ -25,71 +24,24 @@ from spectral_graph.ops import csr_spmm
 
 KEPT_BYTES = 64 << 20
 SWEEP_BYTES = 640 << 20
-"""What the blocks and rows that several products in a row work on at a time may take of the memory."""
+"""Memory budget in bytes for the blocks and rows in use during a sweep of several products."""
 SWEEP_SHARE = 0.7
-"""The same as a share of the memory that is left, where that is less."""
+"""The same as a share of the available memory, where that is less."""
 READERS = 3
-"""So many blocks are read at the same time, before they are needed."""
+"""Blocks read ahead at the same time."""
 CACHED_SHARE = 0.25
-"""Of the memory: a graph beyond it is not left in the system's cache."""
-DENSE = 0.5
-"""Share of a range of rows of X from which on a block's columns are read there in place, not gathered first."""
-
-
-@dataclass(frozen=True)
-class ReadyBlock:
-    """A block as `csr_spmm` takes it.
-
-    Attributes:
-        rows: the rows of the result that it adds to; a slice where they are contiguous.
-        columns: the rows of X that it reads; a slice where they are nearly contiguous.
-        matrix: indptr, indices into those rows of X, values.
-    """
-
-    rows: np.ndarray | slice
-    columns: np.ndarray | slice
-    matrix: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-    @classmethod
-    def of(cls, block: Block) -> ReadyBlock:
-        """Make a stored block ready."""
-        rows, columns, indices = _span(block.rows), _span(block.column_ids), block.indices
-        if not isinstance(columns, slice) and len(columns) and len(columns) >= DENSE * (columns[-1] + 1 - columns[0]):
-            first = int(columns[0])
-            indices = (columns - first).astype(np.int32)[indices]
-            columns = slice(first, int(columns[-1]) + 1)
-        parts = (block.indptr, indices, block.values)
-        indptr, places, values = (torch.from_numpy(part) for part in parts)
-        return cls(rows, columns, (indptr, places, values))
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes."""
-        ids = (part.nbytes for part in (self.rows, self.columns) if isinstance(part, np.ndarray))
-        return sum(part.numel() * part.element_size() for part in self.matrix) + sum(ids)
-
-    @property
-    def extent(self) -> Extent | None:
-        """Where it lies; None where its rows are not contiguous."""
-        if not isinstance(self.rows, slice):
-            return None
-        ids = self.columns
-        if isinstance(ids, slice):
-            reads = ids.start, ids.stop
-        else:
-            reads = (int(ids[0]), int(ids[-1]) + 1) if len(ids) else (0, 0)
-        return Extent((self.rows.start, self.rows.stop), reads, self.nbytes)
+"""Share of the memory above which a graph is not left in the system's cache."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A block's turn in one of several products.
+    """A visit of one of several products to a block.
 
     Attributes:
-        product: which, from 0.
+        product: its number, from 0.
         block: the block.
-        needs: rows before this one are read or changed so far, by the products that go together.
-        free: rows before this one are neither read nor changed by them any more, once the visit is over.
+        needs: the products that run together have read or changed rows before this one so far.
+        free: after the visit they neither read nor change rows before this one.
     """
 
     product: int
@@ -108,8 +60,8 @@ class BlockOperator:
         store: where the blocks lie.
         names: the blocks; each node is in the rows of `rounds` of them.
         nodes: N.
-        rounds: how many blocks cover each node; the operator is their mean.
-        kept_bytes: how much of the graph may stay in memory between products.
+        rounds: number of blocks that cover each node; the operator is their mean.
+        kept_bytes: bytes of the graph that may stay in memory between products.
 
     Attributes:
         shape: (N, N).
@@ -137,16 +89,16 @@ class BlockOperator:
 
     @property
     def count(self) -> int:
-        """Return how many blocks there are."""
+        """Number of blocks."""
         return len(self._names)
 
     @property
     def halo(self) -> int:
-        """Return how many rows of X that other processes own are needed here."""
+        """Number of rows of X that this process needs and others own."""
         return 0
 
     def blocks(self, which: Sequence[int] | None = None, keep: bool = True) -> Iterator[ReadyBlock]:
-        """Yield the blocks in a fixed order; the next ones are read from disk meanwhile, unless they were kept.
+        """Yield the blocks in a fixed order, with the next ones read ahead from disk unless they were kept.
 
         Args:
             which: the numbers of some, ascending; all by default.
@@ -165,22 +117,22 @@ class BlockOperator:
                     yield self._block(index, keep)
 
     def local(self, products: int, row_bytes: int) -> bool:
-        """Tell whether `sweep` makes these products with few blocks and rows in use at a time."""
+        """Return whether `sweep` computes these products with few blocks and rows in use at a time."""
         return self._plan(products, row_bytes).local
 
     def sweep(self, products: int, row_bytes: int) -> Iterator[tuple[range, Iterator[Visit]]]:
-        """Yield the visits of several products in a row, each of which overwrites what the last but one wrote.
+        """Yield the visits of consecutive products, each of which overwrites the result of the last but one.
 
         Every product visits all blocks in their order. Where blocks share nodes with few others, the next product
         follows at the distance of a few blocks, so that blocks and rows are used several times while they are in
         memory.
 
         Args:
-            products: how many; every node must be in the rows of one block only.
-            row_bytes: what a row of the two arrays takes that the products read and write.
+            products: their number; each node must be in the rows of one block only.
+            row_bytes: bytes of a row of both arrays, the one read and the one written.
 
         Yields:
-            Products that go together and, to be made before the next are asked for, their visits.
+            Products that run together, and their visits, to be made before the next products are requested.
         """
         wavefront, begin = self._plan(products, row_bytes), 0
         while begin < products:
@@ -218,7 +170,7 @@ class BlockOperator:
         return self.ready(self._stored(self._names[index]))
 
     def _stored(self, name: str) -> Block:
-        # Of a large graph the next block is always the one that the system has had for longest, and would give up.
+        # In a sweep over a graph larger than the cache, the system would evict each block just before its next use.
         return self._store.read(name, cached=False) if self._large else self._store.read(name)
 
     def _keep(self, index: int, ready: ReadyBlock, keep: bool) -> ReadyBlock:
@@ -319,13 +271,6 @@ class BlockOperator:
         if columns.size:
             self.apply(columns, out)
         return out.reshape(given.shape)
-
-
-def _span(ids: np.ndarray) -> np.ndarray | slice:
-    """Return ascending ids as a slice where they are contiguous."""
-    if len(ids) and ids[-1] - ids[0] == len(ids) - 1:
-        return slice(int(ids[0]), int(ids[-1]) + 1)
-    return ids
 
 
 def block_product(block: ReadyBlock, x: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import get_args
 import numpy as np
 
 from spectral_graph.errors import ConfigError, GraphError
+from spectral_graph.graph.csr_rows import CsrRows
 from spectral_graph.graph.hubs import CANDIDATES, Hubs, choose_scaled, keep_best, keep_common, mean_of_best
-from spectral_graph.graph.lists import Lists
 
 TINY = 2 * float(np.finfo(np.float32).tiny)
 
@@ -88,7 +88,7 @@ class Selection:
         inside, outside = int(sizes.max()) - 1, int(sizes.sum() - sizes.max())
         return replace(self, c_intra=min(self.c_intra, inside), c_inter=min(self.c_inter, outside))
 
-    def scales(self, lists: Lists, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def scales(self, lists: CsrRows, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the csls scales of the rows of `lists`, inside and outside the own image, (n,) float64 each."""
         counts = self.c_intra, self.c_inter
         inside, outside = (
@@ -96,22 +96,22 @@ class Selection:
         )
         return inside, outside
 
-    def choose(self, lists: Lists, own: np.ndarray, scales: tuple[np.ndarray, np.ndarray]) -> Lists:
+    def choose(self, lists: CsrRows, own: np.ndarray, scales: tuple[np.ndarray, np.ndarray]) -> CsrRows:
         """Choose among the candidates of csls; `scales` are those of all nodes."""
         return choose_scaled(lists, own, scales, (self.c_intra, self.c_inter))
 
-    def weigh(self, lists: Lists) -> Lists:
+    def weigh(self, lists: CsrRows) -> CsrRows:
         """Return the lists with sharpened values; a power too small for float32 becomes its least normal number."""
         if self.sharpen == 1:
             return lists
         # In float64, so that the rounding of the power cannot depend on how the work is split.
         powers = np.maximum(lists.values.astype(np.float64) ** self.sharpen, TINY)
-        return Lists(lists.indptr, lists.indices, powers.astype(np.float32))
+        return lists.with_values(powers)
 
-    def cap(self, backward: Lists, images: int) -> Lists:
+    def cap(self, backward: CsrRows, images: int) -> CsrRows:
         """Return, of the lists of those that chose each node, the nearest ones (hubs = cap)."""
         return keep_best(backward, max(1, int(self.hub_cap * self.wanted(images))))
 
-    def mutual(self, lists: Lists, other: Lists, nodes: int) -> Lists:
+    def mutual(self, lists: CsrRows, other: CsrRows, nodes: int) -> CsrRows:
         """Return the neighbours that have chosen back (hubs = mutual); `other` are the same rows of the transpose."""
         return keep_common(lists, other, nodes)

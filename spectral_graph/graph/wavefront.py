@@ -1,4 +1,4 @@
-"""In which order several products in a row visit the blocks of a matrix, so that little of it is in use at a time.
+"""The order in which consecutive products visit the blocks of a matrix, so that few blocks and rows are in use.
 
 Product k writes the array that product k + 1 reads and product k + 2 overwrites (a recurrence of three terms with two
 arrays). Where blocks share nodes with few others, product k + 1 can follow a few blocks behind product k, and a block
@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 
 RUN = 2
-"""So many blocks a product visits in a row where it can: what both read is in the processor's cache the second time."""
+"""Blocks that a product visits in sequence if possible: rows that two of them read are in the cache the second time."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Where a block lies.
+    """Position and size of a block.
 
     Attributes:
         rows: first row and one past the last; all rows between are in the block.
         columns: first column that it reads and one past the last.
-        nbytes: memory that the block takes.
+        nbytes: bytes of the block.
     """
 
     rows: tuple[int, int]
@@ -37,7 +37,7 @@ class Wavefront:
     """An order of visits.
 
     Attributes:
-        depth: how many products go together.
+        depth: number of products that run together.
         local: whether the blocks and rows in use at a time take no more than the memory allowed.
         visits: (product, block) of these products, in order.
         needs: for each block, rows before this one are in use from the first visit to it on; zeros if not `local`.
@@ -52,16 +52,16 @@ class Wavefront:
 
 
 def plan_wavefront(extents: Sequence[Extent | None], products: int, row_bytes: int, memory: int) -> Wavefront:
-    """Return the order in which as many products as possible go together.
+    """Return the order in which as many products as possible run together.
 
-    In it each product visits the blocks in their order, and a block once the product before has visited all blocks
-    whose rows it reads, and all that read its rows.
+    Each product visits the blocks in their order. It visits a block after the previous product has visited all blocks
+    whose rows it reads, and all blocks that read its rows.
 
     Args:
         extents: of the blocks in their order; None for one that is not a range of rows.
-        products: how many there are in a row.
-        row_bytes: what a row of the two arrays takes.
-        memory: what blocks and rows in use may take. Where two products do not fit, each goes by itself.
+        products: number of consecutive products.
+        row_bytes: bytes of a row of both arrays.
+        memory: budget in bytes for blocks and rows in use. If two products do not fit, each runs alone.
     """
     known = [extent for extent in extents if extent is not None]
     nowhere = [0] * len(extents)

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from spectral_graph.errors import ConfigError
+from spectral_graph.node_rows import ArrayRows
 from spectral_graph.per_image.silhouette import silhouettes
-from spectral_graph.segment import ArrayRows, assign, fit_kmeans
+from spectral_graph.segment import assign, fit_kmeans
 
 Choice = Literal["silhouette", "eigengap"]
 

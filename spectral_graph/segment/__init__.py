@@ -1,17 +1,6 @@
 """Regions: K-means over the eigenvectors of all images, and label maps at the images' resolution."""
 
 from spectral_graph.segment.kmeans import KMeansModel, assign, fit_kmeans
-from spectral_graph.segment.rows import ArrayRows, FirstColumns, NormalisedRows, RowSource, WeightedColumns
 from spectral_graph.segment.upsample import upsample_labels
 
-__all__ = [
-    "ArrayRows",
-    "FirstColumns",
-    "KMeansModel",
-    "NormalisedRows",
-    "RowSource",
-    "WeightedColumns",
-    "assign",
-    "fit_kmeans",
-    "upsample_labels",
-]
+__all__ = ["KMeansModel", "assign", "fit_kmeans", "upsample_labels"]

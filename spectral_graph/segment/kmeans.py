@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectral_graph.errors import ConfigError, FeatureError
+from spectral_graph.node_rows import ImageRows
 from spectral_graph.one_thread import one_thread
-from spectral_graph.segment.rows import RowSource, read_chunks
+from spectral_graph.segment.rows import read_chunks
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class KMeansModel:
 
 
 def fit_kmeans(
-    source: RowSource,
+    source: ImageRows,
     k: int,
     seed: int,
     n_init: int,
@@ -86,7 +87,7 @@ def fit_kmeans(
     )
 
 
-def sample_rows(source: RowSource, max_rows: int, seed: int) -> np.ndarray:
+def sample_rows(source: ImageRows, max_rows: int, seed: int) -> np.ndarray:
     """Draw at most `max_rows` rows, evenly over the images.
 
     The draw of an image depends on the seed and the image's index only.
@@ -121,7 +122,7 @@ def sample_rows(source: RowSource, max_rows: int, seed: int) -> np.ndarray:
 
 
 def assign(
-    source: RowSource, model: KMeansModel, image_chunk: int | None = None
+    source: ImageRows, model: KMeansModel, image_chunk: int | None = None
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Give every row its nearest centroid, a few images at a time.
 
@@ -157,7 +158,7 @@ def _assign(
     for start, stop, rows in reads:
         labels = np.empty((stop - start, nodes), dtype=dtype)
         # One image at a time: the (nodes, k) distances are the largest temporary. Products this small lose more
-        # by waiting for other threads than they gain; the limit ends before the caller goes on.
+        # by waiting for other threads than they gain; the limit ends before the caller continues.
         with one_thread():
             for image in range(stop - start):
                 labels[image] = _nearest(rows[image * nodes : (image + 1) * nodes].astype(np.float64), centroids)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from spectral_graph.errors import GraphError
-from spectral_graph.graph.operand import dense_operand
-from spectral_graph.graph.operator import BlockOperator, ReadyBlock
+from spectral_graph.graph.operand import ReadyBlock, dense_operand
+from spectral_graph.graph.operator import BlockOperator
 from spectral_graph.io.readonly_tensor import as_readonly_tensor
 from spectral_graph.ops import csr_spmm
 

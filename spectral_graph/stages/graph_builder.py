@@ -114,8 +114,8 @@ class GraphBuilder:
 
     def rows(self, layer: str, tensor: str, images: Sequence[int]) -> torch.Tensor:
         """Return the vectors of the nodes of some images, (nodes, width) float32."""
-        read = self.features.read_own if self.on_own_grid(layer) else self.features.read
-        values = read(layer, tensor, [self.table.images[image].slot for image in images])
+        slots = [self.table.images[image].slot for image in images]
+        values = self.features.read(layer, tensor, slots, own_grid=self.on_own_grid(layer))
         return torch.from_numpy(values.reshape(-1, values.shape[2]))
 
     def queries_and_keys(self, layer: str, images: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:

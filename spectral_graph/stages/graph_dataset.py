@@ -11,10 +11,9 @@ import numpy as np
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import InterLists, LayerBuilder, plan_blocks
 from spectral_graph.graph.layer_lists import LayerLists
-from spectral_graph.graph.neighbours import StoreRows
 from spectral_graph.graph.neighbours.find import HELD_BYTES
-from spectral_graph.graph.neighbours.rows import hold
 from spectral_graph.io.files import remove
+from spectral_graph.node_rows import held_in_memory
 from spectral_graph.stages.graph_builder import WORK, GraphBuilder
 
 
@@ -61,7 +60,7 @@ def _layer_lists(builder: GraphBuilder, layer: str) -> LayerLists:
     tensors = builder.tensors[:1] if builder.same else builder.tensors
     # What is small enough is read once, for neighbours inside and outside the image.
     own, slots = builder.on_own_grid(layer), builder.table.slots
-    sides = [hold(StoreRows(builder.features, layer, tensor, slots, own_grid=own), HELD_BYTES) for tensor in tensors]
+    sides = [held_in_memory(builder.features.rows(layer, tensor, slots, own), HELD_BYTES) for tensor in tensors]
     query_mean, key_mean = (None if mean is None else mean.numpy() for mean in builder.means(layer))
     images = len(builder.table.images)
     image_ptr, selection = builder.image_ptr(layer, images), builder.selection_for(layer, images)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from spectral_graph.bank import Bank
-from spectral_graph.baselines import FinalFeatures, final_feature_rows
+from spectral_graph.node_rows import FirstColumns, ImageRows, NormalisedRows, StoredRows, WeightedColumns
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.runs.notes import orthogonal_notes
 from spectral_graph.runs.titles import BASELINE
-from spectral_graph.segment.rows import FirstColumns, NormalisedRows, RowSource, WeightedColumns
 from spectral_graph.stages.context import Context, bank_of, features_of
 
 
@@ -18,11 +17,16 @@ def methods_of(context: Context) -> tuple[str, ...]:
     return (*context.config.kinds, BASELINE)
 
 
-def raw_rows(context: Context, table: ImageTable, method: str) -> RowSource:
+def raw_rows(context: Context, table: ImageTable, method: str) -> ImageRows:
     """Return all columns: of the orthogonal bank, or of the final features."""
     if method == BASELINE:
-        return FinalFeatures(features_of(context, table), table.slots)
-    return bank_of(context.run.folder(method) / "ortho", table)
+        return features_of(context, table).final_rows(table.slots)
+    return bank_rows(bank_of(context.run.folder(method) / "ortho", table))
+
+
+def bank_rows(bank: Bank) -> ImageRows:
+    """Return the rows of a bank."""
+    return StoredRows(bank.read, bank.shape, bank.nodes_per_image)
 
 
 def diffusion_weights(eigenvalues: np.ndarray, last: float) -> np.ndarray:
@@ -41,14 +45,15 @@ def diffusion_weights(eigenvalues: np.ndarray, last: float) -> np.ndarray:
     return ratio ** (np.log(last) / np.log(ratio.min()))
 
 
-def clustered_rows(context: Context, table: ImageTable, method: str) -> RowSource:
+def clustered_rows(context: Context, table: ImageTable, method: str) -> ImageRows:
     """Return the rows that K-means sees."""
     config = context.config
-    rows = raw_rows(context, table, method)
-    if not isinstance(rows, Bank):
-        return final_feature_rows(rows, normalise=config.row_normalise)
-    leading: RowSource = FirstColumns(rows, min(config.eigenvectors, rows.channels))
-    if config.diffusion < 1:
-        quotients = np.array(orthogonal_notes(rows)["rayleigh_quotients"][: leading.channels], np.float64)
-        leading = WeightedColumns(leading, diffusion_weights(quotients, config.diffusion))
-    return NormalisedRows(leading) if config.row_normalise else leading
+    if method == BASELINE:
+        rows = raw_rows(context, table, method)
+    else:
+        bank = bank_of(context.run.folder(method) / "ortho", table)
+        rows = FirstColumns(bank_rows(bank), min(config.eigenvectors, bank.channels))
+        if config.diffusion < 1:
+            quotients = np.array(orthogonal_notes(bank)["rayleigh_quotients"][: rows.channels], np.float64)
+            rows = WeightedColumns(rows, diffusion_weights(quotients, config.diffusion))
+    return NormalisedRows(rows) if config.row_normalise else rows

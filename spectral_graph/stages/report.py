@@ -11,6 +11,7 @@ from spectral_graph.config import STAGES, RunConfig, stage_of
 from spectral_graph.data.preprocess import Preprocess, parse_size
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.neighbours import falls_short, shortfall
+from spectral_graph.node_rows import NormalisedRows
 from spectral_graph.options.schema import as_typed, flag
 from spectral_graph.report import content as page
 from spectral_graph.report.page import write_report
@@ -20,10 +21,10 @@ from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.runs.metrics import Metrics, read_metrics
 from spectral_graph.runs.notes import orthogonal_notes, solution_notes
 from spectral_graph.runs.titles import BASELINE, TITLES
-from spectral_graph.segment.rows import NormalisedRows
 from spectral_graph.segment.store import RegionStore
 from spectral_graph.stages.context import Context, bank_of, record_of, table_of
 from spectral_graph.stages.evaluate import label_reader
+from spectral_graph.stages.methods import bank_rows
 
 CONTENTS = {
     "run.json": "options, versions, state and cost of every stage",
@@ -195,7 +196,8 @@ def _gallery(context: Context, table: ImageTable, metrics: Metrics) -> list[page
             seeds = metrics["methods"][method].get("seeds")
             eigenvectors = np.zeros((*table.grid, 0), np.float32)
             if method in banks:
-                rows = NormalisedRows(banks[method]).read(image, image + 1)[:, :MAX_SHOWN]
+                of_image = slice(image * table.nodes_per_image, (image + 1) * table.nodes_per_image)
+                rows = NormalisedRows(bank_rows(banks[method])).read(of_image)[:, :MAX_SHOWN]
                 eigenvectors = rows.reshape(*table.grid, -1)
             pathways[TITLES[method]] = page.PathwayView(
                 eigenvectors, regions.read(method, 0, image), seeds[0]["matching"]["hungarian"] if seeds else None

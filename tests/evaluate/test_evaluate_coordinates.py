@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spectral_graph.errors import ConfigError, FeatureError
 from spectral_graph.evaluate import coordinate_regression
 from spectral_graph.evaluate.coordinates import node_positions
-from spectral_graph.segment import ArrayRows
+from spectral_graph.node_rows import ArrayRows
 
 
 def lstsq_errors(values, grid):

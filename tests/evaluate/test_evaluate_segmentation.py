@@ -5,7 +5,8 @@ import pytest
 
 from spectral_graph.errors import ConfigError, DataError
 from spectral_graph.evaluate import SegmentationResult, cluster_maps, evaluate_labels
-from spectral_graph.segment import ArrayRows, assign, fit_kmeans
+from spectral_graph.node_rows import ArrayRows
+from spectral_graph.segment import assign, fit_kmeans
 
 CLASSES = ["sky", "ground", "plant"]
 

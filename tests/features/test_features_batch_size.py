@@ -47,9 +47,9 @@ def test_a_store_of_layers_with_different_grids(tmp_path: Path) -> None:
     store.write(1, values, generator.normal(size=(24, 7)))
     store = FeatureStore.open(tmp_path / "f.zarr")
     assert (store.grid_of("fine"), store.grid_of("coarse"), store.nodes) == ((4, 6), (2, 3), 24)
-    np.testing.assert_allclose(store.read_own("coarse", "q", [1])[0], values["coarse"]["q"], atol=2e-3)
+    np.testing.assert_allclose(store.read("coarse", "q", [1], own_grid=True)[0], values["coarse"]["q"], atol=2e-3)
     np.testing.assert_allclose(store.read("fine", "v", [1])[0], values["fine"]["v"], atol=2e-3)
-    image = torch.tensor(store.read_own("coarse", "q", [1])[0]).T.reshape(1, 5, 2, 3)
+    image = torch.tensor(store.read("coarse", "q", [1], own_grid=True)[0]).T.reshape(1, 5, 2, 3)
     expected = functional.interpolate(image, (4, 6), mode="bilinear", align_corners=False).flatten(2)[0].T
     np.testing.assert_allclose(store.read("coarse", "q", [1, 1])[1], expected.numpy(), atol=1e-6)
     assert store.read("coarse", "q", []).shape[0] == 0

@@ -69,7 +69,7 @@ def test_the_whole_way_from_a_saved_folder(
     assert metrics["methods"]["vv"]["images_scored"] == 7
     store = FeatureStore.open(out / "features.zarr")
     middle = table["layers"][0]
-    own, seen = store.read_own(middle, "v", [3]), store.read(middle, "v", [3])
+    own, seen = store.read(middle, "v", [3], own_grid=True), store.read(middle, "v", [3])
     assert own.shape == (1, 4, 64) and seen.shape == (1, 64, 64)
     image = torch.from_numpy(own[0]).T.reshape(1, 64, 2, 2)
     expected = functional.interpolate(image, (8, 8), mode="bilinear").flatten(2)[0].T

@@ -22,9 +22,7 @@ class BruteForce:
         self.lists = nearest(query, key, torch.from_numpy(image_ptr), (0, count), threshold)
 
     def csr(self, start, stop):
-        first, last = self.lists.indptr[start], self.lists.indptr[stop]
-        indptr = self.lists.indptr[start : stop + 1] - first
-        return indptr, self.lists.indices[first:last], self.lists.values[first:last]
+        return self.lists.part(start, stop)
 
 
 def vectors(nodes, width, seed, hub=False):

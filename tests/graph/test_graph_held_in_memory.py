@@ -21,9 +21,7 @@ class Outside:
         self.lists = nearest(rows, None, torch.from_numpy(IMAGE_PTR), (0, 3), 0.0)
 
     def csr(self, start, stop):
-        pointers = self.lists.indptr[start : stop + 1]
-        part = slice(pointers[0], pointers[-1])
-        return pointers - pointers[0], self.lists.indices[part], self.lists.values[part]
+        return self.lists.part(start, stop)
 
 
 def graph(folder):

@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.neighbours import (
-    ArrayRows,
-    StoreRows,
     cell_search,
     exact,
     find_neighbours,
     is_complete,
     open_lists,
+    scratch,
 )
-from spectral_graph.graph.neighbours import problem as job_module
-from spectral_graph.graph.neighbours import progress as progress_module
+from spectral_graph.graph.neighbours import problem as problem_module
+from spectral_graph.node_rows import ArrayRows
 
 METHODS = ["exact", "cells", "faiss-ivf", "faiss-hnsw"]
 
@@ -107,12 +106,12 @@ def test_approximate_methods_reach_the_recall_they_report(tmp_path, method, sepa
     assert np.abs(cosine[np.nonzero(there)[0], columns[there]] - values[there]).max() < 2e-6
     again = open_lists(tmp_path)
     assert again.facts == lists.facts and np.array_equal(again.columns, columns)
-    indptr, indices, weights = lists.csr(100, 200)
+    rows = lists.csr(100, 200)
     for row in (0, 57, 99):
-        mine = slice(indptr[row], indptr[row + 1])
+        mine = rows.part(row, row + 1)
         order = np.argsort(columns[100 + row][there[100 + row]])
-        assert np.array_equal(indices[mine], columns[100 + row][there[100 + row]][order])
-        assert np.array_equal(weights[mine], values[100 + row][there[100 + row]][order])
+        assert np.array_equal(mine.indices, columns[100 + row][there[100 + row]][order])
+        assert np.array_equal(mine.values, values[100 + row][there[100 + row]][order])
     assert not (tmp_path / "tables").exists()
 
 
@@ -135,8 +134,8 @@ def test_threads_blocks_and_interruptions_do_not_change_the_graph(tmp_path, monk
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if threads > 1 else 2)
     monkeypatch.setattr(cell_search, "BLOCK_ROWS", 300)
-    monkeypatch.setattr(job_module, "READ_ROWS", 150)
-    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    monkeypatch.setattr(problem_module, "READ_ROWS", 150)
+    monkeypatch.setattr(scratch, "INTERVAL", 0.0)
     seen, stops = [], [1, 1]
 
     def stop_midway(done, total):
@@ -165,7 +164,7 @@ def test_threads_blocks_and_interruptions_do_not_change_the_graph(tmp_path, monk
 
 def test_exact_goes_on_after_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr(exact, "BLOCK_ROWS", 100)
-    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    monkeypatch.setattr(scratch, "INTERVAL", 0.0)
     rows, ptr = scene()
     whole = find_neighbours(ArrayRows(rows), None, ptr, 6, method="exact", work=tmp_path / "a")
     calls = []
@@ -193,7 +192,7 @@ def test_exact_goes_on_after_an_interruption(tmp_path, monkeypatch):
 def test_changed_options_or_rows_start_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(cell_search, "IN_MEMORY", 0)
     monkeypatch.setattr(cell_search, "BLOCK_ROWS", 100)
-    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    monkeypatch.setattr(scratch, "INTERVAL", 0.0)
     rows, ptr = scene()
 
     def stop(done, total):
@@ -282,7 +281,7 @@ def test_features_of_a_store_a_zarr_array_and_a_memory_map_give_the_same(tmp_pat
     flat[:] = rows
     np.save(tmp_path / "rows.npy", rows)
     sources = {
-        "store": StoreRows(store, "b", "v", slots),
+        "store": store.rows("b", "v", slots),
         "zarr": ArrayRows(flat),
         "map": ArrayRows(np.load(tmp_path / "rows.npy", mmap_mode="r")),
     }
@@ -317,7 +316,7 @@ def test_finished_lists_that_changed_on_the_disk_do_not_count_as_finished(tmp_pa
 def test_a_search_does_not_go_on_with_damaged_files(tmp_path, monkeypatch, one_thread, name, damage):
     monkeypatch.setattr(cell_search, "IN_MEMORY", 0)
     monkeypatch.setattr(cell_search, "BLOCK_ROWS", 100)
-    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    monkeypatch.setattr(scratch, "INTERVAL", 0.0)
     rows, ptr = scene(8, 40)
     rows[33] = 0
     whole = find_neighbours(ArrayRows(rows), None, ptr, 6, recall=0.9, work=tmp_path / "a")
@@ -352,7 +351,7 @@ def test_a_search_that_goes_on_trusts_no_list_of_a_row_without_length(tmp_path, 
     """Nothing is ever written there, so nothing else would replace what a failing disk made of it."""
     monkeypatch.setattr(cell_search, "IN_MEMORY", 0)
     monkeypatch.setattr(cell_search, "BLOCK_ROWS", 100)
-    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    monkeypatch.setattr(scratch, "INTERVAL", 0.0)
     rows, ptr = scene(8, 40)
     rows[33] = 0
     calls = []
@@ -375,7 +374,7 @@ def test_a_search_that_goes_on_trusts_no_list_of_a_row_without_length(tmp_path, 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "lists gone"])
 def test_an_exact_search_does_not_go_on_with_damaged_files(tmp_path, monkeypatch, damage):
     monkeypatch.setattr(exact, "BLOCK_ROWS", 100)
-    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    monkeypatch.setattr(scratch, "INTERVAL", 0.0)
     rows, ptr = scene()
     whole = find_neighbours(ArrayRows(rows), None, ptr, 6, method="exact", work=tmp_path / "a")
     calls = []

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from spectral_graph.graph.neighbours import ArrayRows, cell_search, faiss_search, falls_short, find_neighbours
+from spectral_graph.graph.neighbours import cell_search, faiss_search, falls_short, find_neighbours
 from spectral_graph.graph.neighbours.cells import train_cells
-from spectral_graph.graph.neighbours.tune import Effort
+from spectral_graph.graph.neighbours.probing import Effort
+from spectral_graph.node_rows import ArrayRows
 
 COUNT, NODES, DIM = 6, 30, 40
 APPROXIMATE = ["cells", "faiss-ivf", "faiss-hnsw"]

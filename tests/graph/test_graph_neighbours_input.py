@@ -7,7 +7,8 @@ import zarr
 
 from spectral_graph.errors import ConfigError, FeatureError, FormatError, GraphError
 from spectral_graph.features.store import FeatureStore
-from spectral_graph.graph.neighbours import ArrayRows, StoreRows, find_neighbours
+from spectral_graph.graph.neighbours import find_neighbours
+from spectral_graph.node_rows import ArrayRows
 
 METHODS = ["exact", "cells", "faiss-ivf", "faiss-hnsw"]
 
@@ -60,10 +61,10 @@ def test_a_truncated_chunk_is_an_error_that_names_it(tmp_path):
     chunk = tmp_path / "f.zarr" / "layers" / "b" / "v" / "c" / "2" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:20])
     with pytest.raises(FormatError, match="image slot 2: damaged chunk"):
-        find_neighbours(StoreRows(store, "b", "v", range(4)), None, np.arange(0, 37, 9), 3, work=tmp_path / "w")
+        find_neighbours(store.rows("b", "v", range(4)), None, np.arange(0, 37, 9), 3, work=tmp_path / "w")
     chunk.unlink()
     with pytest.raises(FormatError, match="image slot 2: its chunk is missing; recompute with `force=extract`"):
-        find_neighbours(StoreRows(store, "b", "v", range(4)), None, np.arange(0, 37, 9), 3, work=tmp_path / "w")
+        find_neighbours(store.rows("b", "v", range(4)), None, np.arange(0, 37, 9), 3, work=tmp_path / "w")
     for key, read in (("final", store.read_final), ("layers/b/v_mean", lambda slots: store.mean("b", "v", slots))):
         next(path for path in (tmp_path / "f.zarr" / key / "c" / "1").rglob("0") if path.is_file()).unlink()
         with pytest.raises(FormatError, match=f"{key}, image slot 1: its chunk is missing"):
@@ -76,10 +77,3 @@ def test_a_truncated_chunk_is_an_error_that_names_it(tmp_path):
     chunk.write_bytes(chunk.read_bytes()[:20])
     with pytest.raises(FormatError, match="damaged chunk in the rows"):
         find_neighbours(ArrayRows(flat), None, np.arange(0, 41, 10), 3, work=tmp_path / "x")
-
-
-def test_a_matrix_is_asked_for():
-    with pytest.raises(FeatureError, match=r"got shape \(2, 3, 4\) of float32"):
-        ArrayRows(np.zeros((2, 3, 4), np.float32))
-    with pytest.raises(FeatureError, match="of int64"):
-        ArrayRows(np.zeros((2, 3), np.int64))

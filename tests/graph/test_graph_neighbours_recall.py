@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from spectral_graph.graph.neighbours import ArrayRows, cell_search, falls_short, find_neighbours, recall, shortfall
-from spectral_graph.graph.neighbours.problem import make_problem
+from spectral_graph.graph.neighbours import cell_search, falls_short, find_neighbours, recall, shortfall
+from spectral_graph.graph.neighbours.problem import SearchProblem, Side
 from spectral_graph.graph.neighbours.recall import Truth
+from spectral_graph.node_rows import ArrayRows
 from spectral_graph.ops import topc_affinity
 
 COUNT = 8
@@ -20,7 +21,8 @@ def scene(images, nodes, dim=40, seed=0):
 
 
 def problem(rows, ptr, folder, seed=0):
-    return make_problem(ArrayRows(rows), None, ptr, COUNT, 0.8, 0.0, (None, None), folder, seed, None)
+    side = Side("query", ArrayRows(rows), None, ptr)
+    return SearchProblem(side, side, ptr, COUNT, 0.8, 0.0, folder, seed, lambda done, total: None)
 
 
 @pytest.mark.parametrize(("images", "nodes"), [(40, 30), (2, 700), (1200, 1), (300, 4)])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from spectral_graph.errors import ConfigError, FeatureError
-from spectral_graph.segment import ArrayRows, KMeansModel, assign, fit_kmeans
+from spectral_graph.node_rows import ArrayRows, ImageRows
+from spectral_graph.segment import KMeansModel, assign, fit_kmeans
 from spectral_graph.segment.kmeans import sample_rows
 
 
@@ -98,22 +99,20 @@ def test_sample_does_not_depend_on_how_the_images_are_read(monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(monkeypatch):
-    class Made:
-        nodes_per_image, channels = 64, 16
+    class Made(ImageRows):
+        def read(self, which):
+            shape = (which.stop - which.start, self.channels)
+            return np.random.default_rng(which.start).normal(size=shape).astype(np.float32)
 
-        def __init__(self, n_images: int) -> None:
-            self.n_images = n_images
-
-        def read(self, start: int, stop: int) -> np.ndarray:
-            shape = ((stop - start) * self.nodes_per_image, self.channels)
-            return np.random.default_rng(start).normal(size=shape).astype(np.float32)
+    def made(n_images):
+        return Made((n_images * 64, 16), 64)
 
     monkeypatch.setattr("spectral_graph.segment.rows._READ_BYTES", 2**16)
 
     def peak(n_images):
         tracemalloc.start()
-        model = fit_kmeans(Made(n_images), 3, 0, 1, 500)
-        for _ in assign(Made(n_images), model):
+        model = fit_kmeans(made(n_images), 3, 0, 1, 500)
+        for _ in assign(made(n_images), model):
             pass
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -190,7 +189,8 @@ def test_many_clusters_need_a_wider_type():
 def test_result_does_not_depend_on_the_number_of_threads():
     program = (
         "import hashlib, numpy as np\n"
-        "from spectral_graph.segment import ArrayRows, assign, fit_kmeans\n"
+        "from spectral_graph.node_rows import ArrayRows\n"
+        "from spectral_graph.segment import assign, fit_kmeans\n"
         "from spectral_graph.evaluate import coordinate_regression\n"
         "source = ArrayRows(np.random.default_rng(0).normal(size=(6, 1024, 24)))\n"
         "model = fit_kmeans(source, 12, 0, 2, 4000, max_iter=15)\n"

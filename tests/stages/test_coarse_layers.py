@@ -45,7 +45,7 @@ def built(tmp_path):
         features.write(slot, values, generator.standard_normal((NODES, WIDTH)))
     images = tuple(KeptImage(str(slot), slot, (0, 0, 6, 4), (4, 6)) for slot in slots)
     table = ImageTable(FINE, (60, 40), tuple(GRIDS), images, ())
-    stored = {name: features.read_own(name, "v", slots).astype(np.float64) for name in GRIDS}
+    stored = {name: features.read(name, "v", slots, own_grid=True).astype(np.float64) for name in GRIDS}
 
     def build(scope, mode, **options):
         given = {

@@ -11,7 +11,8 @@ import pytest
 
 from spectral_graph.cli.commands import main
 from spectral_graph.errors import DiskFullError
-from spectral_graph.graph.lists import ListFiles, Lists
+from spectral_graph.graph.csr_rows import CsrRows
+from spectral_graph.graph.lists import ListFiles
 
 SWEEP = """
 import json, pathlib, shutil, sys
@@ -50,7 +51,7 @@ def disk(tmp_path):
 
 def test_neighbour_lists_that_do_not_fit_are_not_published(tmp_path):
     """The limit on a file's size stands for the disk; the bytes stay in a buffer until the file is closed."""
-    lists = Lists(np.array([0, 100]), np.arange(100, dtype=np.int32), np.ones(100, np.float32))
+    lists = CsrRows(np.array([0, 100]), np.arange(100, dtype=np.int32), np.ones(100, np.float32))
     files = ListFiles(tmp_path, np.array([0, 1]))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))

@@ -90,7 +90,7 @@ def assert_edges(out, store, table, kind, layer, mode):
     h, w = features.grid_of(layer)
     rows = {}
     for tensor in {"vv": "v", "qk": "qk"}[kind]:
-        values = torch.from_numpy(features.read_own(layer, tensor, table.slots)).double()
+        values = torch.from_numpy(features.read(layer, tensor, table.slots, own_grid=True)).double()
         mean = values.mean(dim=(0, 1)) if about["centred"] else 0
         if mode == "features" and (h, w) != table.grid:
             image = values.transpose(1, 2).reshape(len(values), -1, h, w)

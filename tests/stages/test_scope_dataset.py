@@ -157,7 +157,7 @@ def test_a_graph_interrupted_everywhere_is_the_same(dataset_options, tmp_path, h
     run(options, whole, until="graph")
 
     points = [
-        (find, "make_problem", 0),
+        (find, "SearchProblem", 0),
         (ListFiles, "write", 1),
         (Transposed, "read", 1),
         (ListFiles, "write", list_files),

@@ -1,25 +1,39 @@
-"""Each node's best neighbours in the other images of a whole data set, exact or approximate, with bounded memory.
+"""Each node's best neighbours by cosine in the other images of a data set, exact or approximate, with bounded memory.
 
-lists = find_neighbours(
-    StoreRows(store, "blocks.10", "v", slots),  # or ArrayRows(array), for an ndarray, a memory map, a Zarr array
-    None,                                       # keys, where they are not the queries (Q-K)
-    image_ptr,                                  # (images + 1,) int64: image i owns the rows ptr[i] to ptr[i + 1]
-    10,                                         # neighbours of a node, all in images other than its own
-    method="cells",                             # or "exact", "faiss-ivf", "faiss-hnsw", "faiss-gpu"
-    recall=0.95,                                # what an approximate search is to reach; measured on a sample
-    threshold=0.1,                              # smaller cosines are dropped, and all that are not positive
-    query_mean=mean,                            # (d,) float32, subtracted before normalising; None for none
-    key_mean=None,                              # the same for keys, where there are keys
-    work=folder,                                # scratch and result; a search that was interrupted goes on in it
-    seed=0,
-    on_progress=None,                           # called as on_progress(done, total)
-)
-lists.columns       (N, count) int32, memory-mapped: nodes, -1 on the free places at the end of a row
-lists.values        (N, count) float32, memory-mapped: cosines, descending, equal ones by ascending column; 0 if free
-lists.facts         recall, recall_error, recall_queries, recall_asked, zero_rows, short_rows, seconds, ... (JSON)
-falls_short(facts)  whether the recall is below the one asked for
-lists.csr(a, b)     the rows a to b as (indptr int64, indices int32 ascending in each row, values float32)
-open_lists(folder)  the finished result of an earlier search
+    lists = find_neighbours(rows, None, image_ptr, 10, method="cells", recall=0.95, work=folder)
+    lists.columns, lists.values   (N, 10), memory-mapped, best first; -1 and 0 on free places
+    lists.csr(a, b)               the rows a to b as CsrRows
+    lists.facts                   recall, its standard error, zero_rows, short_rows, seconds, ...
+
+All pairs of N nodes are N^2 products. Method `cells` computes the products with a few candidates a query only:
+
+                         sample of rows
+                              | principal directions, k-means              cells.py
+                              v
+    rows on disk -----> projection (k of d dimensions), cells in two levels
+         | read in order                                                   problem.py: Side.unit
+         |----------------------------------------------.
+         v                                              v
+    table: rows rewritten cell by cell             exact neighbours of a sample of queries
+         |                        table.py              |                  scan.py
+         |                                              v
+         |                                         half of it: choose the effort      probing.py
+         v                                              |
+    for each query in the order of its cell  <----------'
+         probe the nearest cells: the best keys by projection              probing.py
+         compare these in all d dimensions, keep the best 10               cell_search.py
+         |
+         v
+    lists on disk ----> queries with too few neighbours: compare with all keys        scan.py
+         |
+         v
+    recall on the other half of the sample, stored with the lists          recall.py, lists.py
+
+A query whose cells hold too few keys of other images probes more cells. All steps are deterministic, so that a search
+resumes from its checkpoint (`scratch.py`) with the same result. `problem.py` holds the checked arguments.
+
+`exact.py` compares all pairs, block by block. `faiss_search.py` uses the indexes of FAISS with all keys in memory, and
+measures recall and searches again as `cells` does. `find.py` is the interface in front of the methods.
 """
 
 from __future__ import annotations
@@ -27,15 +41,11 @@ from __future__ import annotations
 from spectral_graph.graph.neighbours.find import METHODS, Method, find_neighbours
 from spectral_graph.graph.neighbours.lists import NeighbourLists, is_complete, open_lists
 from spectral_graph.graph.neighbours.recall import falls_short, shortfall
-from spectral_graph.graph.neighbours.rows import ArrayRows, Rows, StoreRows
 
 __all__ = [
     "METHODS",
-    "ArrayRows",
     "Method",
     "NeighbourLists",
-    "Rows",
-    "StoreRows",
     "falls_short",
     "find_neighbours",
     "is_complete",

@@ -1,4 +1,4 @@
-"""The cells of a search: a projection, and a tree of two levels of k-means centroids in it."""
+"""The cells of a search: a projection, and two levels of k-means centroids in it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from spectral_graph.one_thread import one_thread
 from spectral_graph.ops import cell_topc, gram
 
 ENERGY = 0.96
-"""The part of the rows' squared length that the projection keeps."""
+"""Share of the rows' squared length that the projection keeps."""
 LEAST_WIDTH, WIDTH_STEP = 32, 16
 PCA_ROWS = 4096
 ITERATIONS = 5
 ROWS_PER_CELL = 16
 """Rows in the sample that trains the cells, for each cell."""
 NEAR_GROUPS = 4
-"""Groups whose cells are compared to place a row: one misplaced costs recall, which is measured, never correctness."""
+"""Groups whose cells are compared to place a row: a misplaced row costs recall, which is measured, not correctness."""
 
 
 def cells_for(nodes: int) -> int:
-    """Return how many cells `nodes` rows are cut into.
+    """Return the number of cells for `nodes` rows.
 
     A row is compared with the centroids of a few groups of about sqrt(cells) and with the rows of a few cells of about
     nodes / cells, which balances where cells grows as nodes^(2/3); the factor was measured.
@@ -74,11 +74,11 @@ class Cells:
         return cells
 
     def place(self, projected: torch.Tensor) -> torch.Tensor:
-        """Return the cell (n,) int32 that each row (n, k) float16 lies in: the same one for equal rows."""
+        """Return the cell (n,) int32 of each row (n, k) float16; equal rows have the same cell."""
         return self.nearest(projected.float(), 1, NEAR_GROUPS)[:, 0].contiguous()
 
     def probes(self, projected: torch.Tensor, own: torch.Tensor, count: int, groups: int) -> torch.Tensor:
-        """Return the cells that each row probes: first its own, where its equals are, then the nearest others.
+        """Return the cells that each row probes: its own, which holds rows equal to it, then the nearest others.
 
         Args:
             projected: (n, k) float16.
@@ -91,7 +91,7 @@ class Cells:
         """
         near = self.nearest(projected.float(), count, groups)
         is_own = near == own[:, None]
-        # The own cell moves to the front, or drives out the last one.
+        # The own cell moves to the front, or replaces the last one.
         at = torch.where(is_own.any(1), is_own.int().argmax(1), near.shape[1] - 1)
         shifted = torch.cat([own[:, None], near[:, :-1]], 1)
         return torch.where(torch.arange(near.shape[1]) <= at[:, None], shifted, near)

@@ -1,4 +1,4 @@
-"""Method `exact`: all products, block against block, and the lists merged; two blocks in memory at a time."""
+"""Method `exact`: all products, block by block, and the lists merged; two blocks in memory at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from spectral_graph.errors import FormatError
-from spectral_graph.graph.checked_file import read_part, write_parts
+from spectral_graph.graph.csr_rows import CsrRows
+from spectral_graph.graph.lists import read_part, write_parts
 from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists
-from spectral_graph.graph.neighbours.problem import SearchProblem, Side
-from spectral_graph.graph.neighbours.progress import Checkpoint
-from spectral_graph.graph.neighbours.table import unit_rows_of
+from spectral_graph.graph.neighbours.problem import SearchProblem
+from spectral_graph.graph.neighbours.scratch import Checkpoint
 from spectral_graph.ops import topc_affinity, topc_merge
 
 BLOCK_ROWS = 1 << 14
@@ -21,13 +21,11 @@ BLOCK_ROWS = 1 << 14
 MERGED = "merged.lists"
 """The lists of the last checkpoint."""
 
-Csr = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
 
 def search_exact(problem: SearchProblem, checkpoint: Checkpoint) -> tuple[NeighbourLists, dict[str, Any]]:
-    """Search, or go on with a search that was interrupted.
+    """Search, or resume an interrupted search.
 
-    A pair of blocks that was merged already may be merged again: a column that comes twice is kept once.
+    A pair of blocks that was already merged may be merged again: a column that occurs twice is kept once.
 
     Returns:
         The lists and the facts.
@@ -38,28 +36,32 @@ def search_exact(problem: SearchProblem, checkpoint: Checkpoint) -> tuple[Neighb
     state = checkpoint.load(0)
     lists = new_lists(problem.folder, problem.nodes, problem.count)
     done = int(state["pairs"]) if state is not None and _load(problem, lists) else 0
-    sides = (problem.query,) if problem.key is problem.query else (problem.query, problem.key)
+    sides = (problem.query,) if problem.symmetric else (problem.query, problem.key)
     held: dict[tuple[str, int], torch.Tensor] = {}
-    for number, (left, right) in enumerate(pairs[done:], done):
+    for number, pair in enumerate(pairs[done:], done):
         problem.report(number, len(pairs))
         for name, block in list(held):
-            if block not in (left, right):
+            if block not in pair:
                 del held[name, block]
         for side in sides:
-            for block in {left, right}:
+            for block in set(pair):
                 if (side.name, block) not in held:
-                    held[side.name, block] = _unit(problem, side, blocks[block])
-        _merge_pair(problem, lists, blocks, held, left, right)
+                    held[side.name, block] = side.unit(blocks[block])[0]
+        left, right = ([held[side.name, block] for side in (problem.query, problem.key)] for block in pair)
+        if pair[0] == pair[1]:
+            _merge_block(problem, lists, blocks[pair[0]], left)
+        else:
+            _merge_pair(problem, lists, (blocks[pair[0]], blocks[pair[1]]), left, right)
         if checkpoint.due():
             write_parts(problem.folder / MERGED, [(lists.columns, lists.values)])
             checkpoint.save({"pairs": number + 1})
-    zero = sum(int((~_unit(problem, problem.query, part).any(dim=1)).sum()) for part in problem.groups())
+    zero = sum(int((~problem.query.unit(part)[0].any(dim=1)).sum()) for part in problem.groups())
     problem.report(len(pairs), len(pairs))
     return lists, {"recall": 1.0, "zero_rows": zero, "seconds_searching": time.perf_counter() - start}
 
 
 def _load(problem: SearchProblem, lists: NeighbourLists) -> bool:
-    """Fill the lists with those of the last checkpoint; tell whether they are there and whole."""
+    """Fill the lists with those of the last checkpoint; return whether these exist and are whole."""
     try:
         content = read_part(problem.folder / MERGED, 0).view(np.int32)
     except FormatError:
@@ -71,62 +73,47 @@ def _load(problem: SearchProblem, lists: NeighbourLists) -> bool:
     return True
 
 
-def _unit(problem: SearchProblem, side: Side, block: tuple[int, int]) -> torch.Tensor:
-    raw = torch.from_numpy(side.rows.read(slice(*block)))
-    return unit_rows_of(problem, side, raw, np.arange(*block), torch.zeros(raw.shape[1], 0))[0]
+def _best(problem: SearchProblem, sides: list[torch.Tensor], image_ptr: torch.Tensor) -> CsrRows:
+    query, key = sides
+    count, threshold = problem.count, problem.threshold
+    return CsrRows.from_tensors(*topc_affinity(query, key, image_ptr, 0, count, threshold, symmetric=problem.symmetric))
+
+
+def _merge_block(problem: SearchProblem, lists: NeighbourLists, rows: slice, sides: list[torch.Tensor]) -> None:
+    """Merge the neighbours among the rows of one block; `sides` are its unit queries and keys."""
+    ptr = problem.image_ptr
+    inside = ptr[(ptr >= rows.start) & (ptr <= rows.stop)] - rows.start
+    _merge_rows(lists, rows, _best(problem, sides, torch.from_numpy(inside)), rows.start)
 
 
 def _merge_pair(
     problem: SearchProblem,
     lists: NeighbourLists,
-    blocks: list[tuple[int, int]],
-    held: dict[tuple[str, int], torch.Tensor],
-    left: int,
-    right: int,
+    rows: tuple[slice, slice],
+    left: list[torch.Tensor],
+    right: list[torch.Tensor],
 ) -> None:
-    names = problem.query.name, problem.key.name
-    (begin, end), (low, high) = blocks[left], blocks[right]
-    symmetric = problem.key is problem.query
-    if left == right:
-        inside = problem.image_ptr[(problem.image_ptr >= begin) & (problem.image_ptr <= end)] - begin
-        parts = [held[name, left] for name in names]
-        found = topc_affinity(
-            parts[0], parts[1], torch.from_numpy(inside), 0, problem.count, problem.threshold, symmetric=symmetric
-        )
-        _merge_rows(lists, begin, end, (found[0], found[1] + begin, found[2]), problem.count)
-        return
+    """Merge the neighbours between the rows of two blocks; `left` and `right` are their unit queries and keys."""
     # Two blocks as two images: only the products between them are made.
-    parts = [torch.cat([held[name, left], held[name, right]]) for name in names]
-    size = end - begin
-    halves = torch.tensor([0, size, size + high - low])
-    indptr, indices, values = topc_affinity(
-        parts[0], parts[1], halves, 0, problem.count, problem.threshold, symmetric=symmetric
-    )
-    middle = int(indptr[size])
-    upper = indptr[: size + 1], indices[:middle] - size + low, values[:middle]
-    lower = indptr[size:] - middle, indices[middle:] + begin, values[middle:]
-    _merge_rows(lists, begin, end, upper, problem.count)
-    _merge_rows(lists, low, high, lower, problem.count)
+    sides, size = [torch.cat(parts) for parts in zip(left, right, strict=True)], len(left[0])
+    total = len(sides[0])
+    found = _best(problem, sides, torch.tensor([0, size, total]))
+    _merge_rows(lists, rows[0], found.part(0, size), rows[1].start - size)
+    _merge_rows(lists, rows[1], found.part(size, total), rows[0].start)
 
 
-def _merge_rows(lists: NeighbourLists, begin: int, end: int, found: Csr, count: int) -> None:
-    known = [torch.from_numpy(part) for part in lists.csr(begin, end)]
-    merged = topc_merge([known[0], found[0]], [known[1], found[1].int()], [known[2], found[2]], count)
-    put_csr(lists, begin, *merged)
-
-
-def put_csr(
-    lists: NeighbourLists, begin: int, indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor
-) -> None:
-    """Write compressed rows, ascending by column and none longer than the lists, into the lists from `begin` on."""
-    rows, count = len(indptr) - 1, lists.columns.shape[1]
-    row = torch.repeat_interleave(torch.arange(rows), indptr.diff())
+def _merge_rows(lists: NeighbourLists, rows: slice, found: CsrRows, shift: int) -> None:
+    """Merge candidates into the lists of some rows; `shift` is added to their columns."""
+    shifted = CsrRows(found.indptr, found.indices + np.int32(shift), found.values)
+    starts, places, weights = zip(lists.csr(rows.start, rows.stop).tensors(), shifted.tensors(), strict=True)
+    indptr, indices, values = topc_merge(starts, places, weights, lists.columns.shape[1])
+    row = torch.repeat_interleave(torch.arange(len(indptr) - 1), indptr.diff())
     place = torch.arange(len(indices)) - indptr[row]
-    weights = torch.full((rows, count), -torch.inf)
-    columns = torch.full((rows, count), -1, dtype=torch.int32)
-    weights[row, place] = values
+    shape = (len(indptr) - 1, lists.columns.shape[1])
+    cosines, columns = torch.full(shape, -torch.inf), torch.full(shape, -1, dtype=torch.int32)
+    cosines[row, place] = values
     columns[row, place] = indices
-    weights, order = weights.sort(dim=1, descending=True, stable=True)
-    lists.columns[begin : begin + rows] = columns.gather(1, order).numpy()
-    lists.values[begin : begin + rows] = weights.masked_fill(weights == -torch.inf, 0).numpy()
+    cosines, order = cosines.sort(dim=1, descending=True, stable=True)
+    lists.columns[rows] = columns.gather(1, order).numpy()
+    lists.values[rows] = cosines.masked_fill(cosines == -torch.inf, 0).numpy()
     lists.drop()

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 
 from spectral_graph.errors import ConfigError
-from spectral_graph.graph.neighbours.again import search_again
 from spectral_graph.graph.neighbours.cells import import_faiss, kmeans
 from spectral_graph.graph.neighbours.lists import NeighbourLists, new_lists
-from spectral_graph.graph.neighbours.problem import SearchProblem, Side
+from spectral_graph.graph.neighbours.problem import SearchProblem, distinct, unit_sample
 from spectral_graph.graph.neighbours.recall import Truth
-from spectral_graph.graph.neighbours.sample import distinct, sample_nodes, unit_sample
-from spectral_graph.graph.neighbours.table import unit_rows_of
+from spectral_graph.graph.neighbours.scan import search_again
 
 ROWS_PER_LIST = 40
 GPU_MOST = 2048
@@ -24,10 +22,10 @@ GPU_MOST = 2048
 LINKS, BUILD_EFFORT = 32, 64
 """Of the HNSW graph."""
 WIDER = 4
-"""Times the effort with which a query is searched again that found fewer keys than it may have neighbours."""
+"""Factor of the effort for a query that found fewer keys than it may have neighbours."""
 
 Searcher = Callable[[np.ndarray, tuple[int, int], int], tuple[np.ndarray, np.ndarray]]
-"""From unit rows of one image's queries, the image's own nodes and the effort to values and nodes, best first."""
+"""From unit queries of one image, the nodes of that image and the effort to values and nodes, best first."""
 
 
 def search_faiss(problem: SearchProblem, method: str) -> tuple[NeighbourLists, dict[str, Any]]:
@@ -39,7 +37,7 @@ def search_faiss(problem: SearchProblem, method: str) -> tuple[NeighbourLists, d
         The lists and the facts.
 
     Raises:
-        ConfigError: FAISS is missing, or a GPU is asked for and there is none.
+        ConfigError: FAISS is missing, or `faiss-gpu` finds no GPU.
     """
     start = time.perf_counter()
     faiss = import_faiss()
@@ -47,10 +45,10 @@ def search_faiss(problem: SearchProblem, method: str) -> tuple[NeighbourLists, d
         raise ConfigError("faiss-gpu needs a GPU, but this FAISS finds none; choose `neighbours=cells`")
     truth = Truth.start(problem)
     unit = np.empty(problem.key.rows.shape, np.float32)
-    for begin, end in problem.groups():
-        part = _unit(problem, problem.key, begin, end)
-        truth.scan.see(begin, part)
-        unit[begin:end] = part.numpy()
+    for rows in problem.groups():
+        part = problem.key.unit(rows)[0]
+        truth.scan.see(rows.start, part)
+        unit[rows] = part.numpy()
     search, most = (
         _hnsw(faiss, problem, unit) if method == "faiss-hnsw" else _ivf(faiss, problem, unit, method == "faiss-gpu")
     )
@@ -68,7 +66,7 @@ def search_faiss(problem: SearchProblem, method: str) -> tuple[NeighbourLists, d
         problem.report(begin, problem.nodes)
         if begin == end:
             continue
-        queries = unit[begin:end] if problem.key is problem.query else _unit(problem, problem.query, begin, end).numpy()
+        queries = unit[begin:end] if problem.symmetric else problem.query.unit(slice(begin, end))[0].numpy()
         there[begin:end] = queries.any(axis=1)
         values, columns = search(queries, (begin, end), effort)
         wanted = min(problem.count, problem.nodes - int(sizes[image]))
@@ -94,15 +92,9 @@ def search_faiss(problem: SearchProblem, method: str) -> tuple[NeighbourLists, d
     }
 
 
-def _unit(problem: SearchProblem, side: Side, begin: int, end: int) -> torch.Tensor:
-    raw = torch.from_numpy(side.rows.read(slice(begin, end)))
-    return unit_rows_of(problem, side, raw, np.arange(begin, end), torch.zeros(raw.shape[1], 0))[0]
-
-
 def _ivf(faiss: Any, problem: SearchProblem, unit: np.ndarray, on_gpus: bool) -> tuple[Searcher, int]:
     number = max(1, min(problem.nodes // ROWS_PER_LIST, round(2 * problem.nodes**0.5)))
-    nodes = sample_nodes(problem, ROWS_PER_LIST * number, problem.seed)
-    found = unit_sample(problem, problem.key, nodes)
+    found = unit_sample(problem.key, problem.sample(ROWS_PER_LIST * number, problem.seed))
     sample = found[distinct(found)].numpy()
     if len(sample) == 0:
         sample = np.zeros((1, unit.shape[1]), np.float32)
@@ -161,8 +153,8 @@ def _reaches(problem: SearchProblem, truth: Truth, search: Searcher, effort: int
 
 
 def _tidy(problem: SearchProblem, values: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns and values (n, count) in our order, without what is free or too small."""
-    keep = (columns >= 0) & (values > 0) & (values >= np.float32(problem.threshold))
+    """Return columns and values (n, count) in the order of the lists, without free places and small cosines."""
+    keep = problem.kept(torch.from_numpy(columns), torch.from_numpy(values)).numpy()
     order = np.lexsort((columns, -np.where(keep, values, -np.inf)), axis=1)[:, : problem.count]
     kept = np.take_along_axis(keep, order, 1)
     columns = np.where(kept, np.take_along_axis(columns, order, 1), -1)

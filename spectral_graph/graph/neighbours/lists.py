@@ -1,4 +1,4 @@
-"""The result of a search: for every node its best neighbours, on disk."""
+"""The result of a search on disk: the best neighbours of every node."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import google_crc32c
 import numpy as np
 
 from spectral_graph.errors import FormatError
-from spectral_graph.graph.neighbours.pages import checksum, drop_pages, new_array, open_array
+from spectral_graph.graph.csr_rows import CsrRows
+from spectral_graph.graph.neighbours.scratch import checksum, new_array, open_array
 from spectral_graph.io.files import read_json, reporting_full_disk, write_json
+from spectral_graph.io.pages import drop_pages
 
 FACTS = "facts.json"
 LISTS = "lists.npy"
@@ -21,12 +23,12 @@ LISTS = "lists.npy"
 
 @dataclass(frozen=True)
 class NeighbourLists:
-    """Neighbours of every node, best first; free places stand at the end of a row.
+    """Neighbours of every node, best first; free places are at the end of a row.
 
     Attributes:
         columns: (N, count) int32, memory-mapped; nodes, -1 on free places.
         values: (N, count) float32, memory-mapped; cosines, descending, equal ones by ascending column; 0 if free.
-        facts: what the search found about itself, as JSON holds it.
+        facts: facts about the search, as JSON holds them.
     """
 
     columns: np.ndarray
@@ -34,25 +36,17 @@ class NeighbourLists:
     facts: dict[str, Any]
 
     def flush(self) -> None:
-        """Force what was written to the disk."""
+        """Force the arrays to the disk."""
         with reporting_full_disk(Path(str(self.columns.filename))):  # type: ignore[attr-defined]
             self.columns.flush()  # type: ignore[attr-defined]
 
     def drop(self) -> None:
-        """Give the mapped pages back."""
+        """Release the mapped pages."""
         drop_pages(self.columns)
 
-    def checksum(self) -> int:
-        """Return the CRC-32C of columns and values, in that order."""
-        return checksum(self.values, checksum(self.columns))
-
-    def csr(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the rows `begin` to `end` in compressed rows.
-
-        Returns:
-            indptr (end - begin + 1,) int64, indices int32 ascending in each row, values float32.
-        """
-        # A number is a column above the bits of its value: to sort numbers is three times as fast as to sort places.
+    def csr(self, begin: int, end: int) -> CsrRows:
+        """Return the rows `begin` to `end`."""
+        # One number holds a column above the bits of its value: sorting numbers is three times as fast as argsort.
         pairs = self.columns[begin:end].astype(np.int64)
         pairs <<= 32
         pairs |= self.values[begin:end].view(np.uint32)
@@ -62,7 +56,7 @@ class NeighbourLists:
         indptr = np.zeros(end - begin + 1, np.int64)
         np.cumsum(there.sum(axis=1), out=indptr[1:])
         kept = pairs[there]
-        return indptr, (kept >> 32).astype(np.int32), kept.astype(np.uint32).view(np.float32)
+        return CsrRows(indptr, (kept >> 32).astype(np.int32), kept.astype(np.uint32).view(np.float32))
 
 
 def new_lists(folder: Path, nodes: int, count: int) -> NeighbourLists:
@@ -76,7 +70,7 @@ def new_lists(folder: Path, nodes: int, count: int) -> NeighbourLists:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a search has come to its end in `folder`, and its lists are what it wrote."""
+    """Return whether `folder` holds the result of a finished search, and its checksum matches."""
     try:
         known = read_json(folder / FACTS)
         return bool(known["crc32c"] == _checksum(folder, known["facts"]))
@@ -92,9 +86,9 @@ def open_lists(folder: Path) -> NeighbourLists:
 
 
 def publish(folder: Path, lists: NeighbourLists, facts: dict[str, Any]) -> NeighbourLists:
-    """Write the facts last: from now on the lists are complete.
+    """Write the facts last, which makes the lists complete.
 
-    They are not forced to the disk: a checksum tells whether the machine went down before they were there.
+    The lists are not forced to the disk: their checksum shows whether the machine went down before they were written.
     """
     write_json(folder / FACTS, {"crc32c": _checksum(folder, facts), "facts": facts})
     return NeighbourLists(lists.columns, lists.values, facts)

@@ -1,4 +1,4 @@
-"""The recall of a search: an effort is chosen on one half of a sample of queries, and measured on the other."""
+"""The recall of a search: the effort is chosen on one half of a sample of queries, recall is measured on the other."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.neighbours.problem import SearchProblem
-from spectral_graph.graph.neighbours.sample import sample_nodes
 from spectral_graph.graph.neighbours.scan import Scan
 
 TRUTH_QUERIES = 256
-"""Queries whose exact neighbours are found: to compare them with all keys takes a fifth of the time of a search."""
+"""Queries whose exact neighbours are computed: comparing them with all keys takes a fifth of the time of a search."""
 TIE = 2e-6
-"""Cosines that differ by less are the same but for rounding: either neighbour counts as found."""
+"""Cosines that differ by less are equal up to rounding: either neighbour counts as found."""
 ERRORS = 2
-"""Standard errors by which a recall must differ from the one asked for to be called different."""
+"""Standard errors by which the recall on the sample must exceed the requested one."""
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Truth:
     @classmethod
     def start(cls, problem: SearchProblem, basis: torch.Tensor | None = None) -> Truth:
         """Draw the queries; see `Scan.start`."""
-        nodes = sample_nodes(problem, TRUTH_QUERIES, problem.seed + 1)
+        nodes = problem.sample(TRUTH_QUERIES, problem.seed + 1)
         return cls(Scan.start(problem, nodes, problem.count + 1, basis), problem.count)
 
     @property
@@ -62,24 +61,24 @@ class Truth:
 
     @property
     def known(self) -> np.ndarray:
-        """(n,) int64, how many neighbours each query has."""
+        """(n,) int64, the number of neighbours of each query."""
         found: np.ndarray = (self.columns >= 0).sum(1)
         return found
 
     @property
     def least(self) -> np.ndarray:
-        """(n,) float32, the cosine from which on a key counts as a neighbour of each query."""
+        """(n,) float32, the least cosine with which a key counts as a neighbour of each query."""
         values = self.scan.values[:, : self.count].numpy()
         last = np.maximum(self.known - 1, 0)[:, None]
         return np.take_along_axis(values, last, 1)[:, 0] - np.float32(TIE)
 
     @property
     def tied(self) -> np.ndarray:
-        """(n,) bool, whether other keys than `columns` would do as well."""
+        """(n,) bool, whether other keys than `columns` have the same cosine."""
         return (self.scan.columns[:, -1].numpy() >= 0) & (self.scan.values[:, -1].numpy() >= self.least)
 
     def hits(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return (n,), how many neighbours of each query are found.
+        """Return (n,), the number of true neighbours found for each query.
 
         Args:
             columns: (n, count) int, what a search found for each query, -1 on free places.
@@ -120,14 +119,13 @@ def _mean(hits: np.ndarray, known: np.ndarray) -> tuple[float, float]:
 
 
 def falls_short(facts: Mapping[str, Any]) -> bool:
-    """Tell whether a search reached less recall than it was asked for.
+    """Return whether a search reached less recall than requested.
 
     Args:
-        facts: of a search or of a graph; without `recall_asked` (exact neighbours, older runs) the answer is no.
+        facts: of a search or of a graph; without `recall_asked` (exact neighbours, older runs) it is False.
     """
     asked = facts.get("recall_asked")
-    recall: float = facts.get("recall", 1.0)
-    return asked is not None and recall < min(asked, 1.0)
+    return asked is not None and bool(facts.get("recall", 1.0) < min(asked, 1.0))
 
 
 def shortfall(facts: Mapping[str, Any]) -> str:

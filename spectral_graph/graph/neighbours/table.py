@@ -1,4 +1,4 @@
-"""The rows of a data set on disk, rewritten in the order of their cells."""
+"""The rows of a data set on disk, rewritten in the order of their cells, so that a cell is one contiguous read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import numpy as np
 import torch
 
 from spectral_graph.graph.neighbours.cells import Cells
-from spectral_graph.graph.neighbours.pages import Scratch
 from spectral_graph.graph.neighbours.problem import SearchProblem, Side
-from spectral_graph.ops import unit_project
+from spectral_graph.graph.neighbours.scratch import Scratch
 
 ARRAYS = ("rows", "projected", "node", "image", "inverse", "cell_ptr")
 
 
 class Table:
-    """Rows in the order of their cells; rows without length are left out.
+    """Rows in the order of their cells, without zero rows.
 
     Attributes:
         rows: (m, d) float16 or float32, as the source keeps them.
@@ -41,7 +40,7 @@ class Table:
         return (torch.searchsorted(self.cell_ptr, places, right=True) - 1).int()
 
     def cell_of(self, nodes: int) -> np.ndarray:
-        """Return (nodes,) int32, the cell of every node, -1 for one that was left out."""
+        """Return (nodes,) int32, the cell of every node, -1 for a zero row."""
         cell = np.full(nodes, -1, np.int32)
         count = len(self)
         cell[self.node[:count].numpy()] = np.repeat(
@@ -57,14 +56,14 @@ def write_table(
     cells: Cells,
     see: Callable[[int, torch.Tensor], None] | None = None,
 ) -> Table:
-    """Write the table of a side: one pass that places every row, one that moves it there.
+    """Write the table of a side in two passes: the first finds the cell of every row, the second moves the rows.
 
     Args:
         scratch: for the table.
         problem: the search.
         side: its queries or keys.
         cells: the cells.
-        see: is shown the first node and the unit rows (n, d) of every part of the first pass.
+        see: called with the first node and the unit rows (n, d) of every part of the first pass.
 
     Returns:
         The table.
@@ -77,16 +76,15 @@ def write_table(
     cell = np.full(nodes, -1, np.int32)
     inverse = np.zeros(nodes, np.float32)
     projected = scratch.new("by_node", (nodes, width), np.float16)
-    for begin, end in problem.groups():
-        raw = torch.from_numpy(side.rows.read(slice(begin, end)))
-        unit, scales, coordinates = unit_rows_of(problem, side, raw, np.arange(begin, end), cells.basis)
+    for part in problem.groups():
+        unit, scales, coordinates = side.unit(part, cells.basis)
         if see is not None:
-            see(begin, unit)
-        # Rows are placed by the coordinates that are kept: a query searches by the same bits.
+            see(part.start, unit)
+        # Rows are placed by the rounded coordinates that are kept: a query searches by the same bits.
         rounded = coordinates.half()
-        cell[begin:end] = torch.where(scales > 0, cells.place(rounded), -1).numpy()
-        inverse[begin:end] = scales.numpy()
-        projected[begin:end] = rounded.numpy()
+        cell[part] = torch.where(scales > 0, cells.place(rounded), -1).numpy()
+        inverse[part] = scales.numpy()
+        projected[part] = rounded.numpy()
         scratch.drop()
     order = np.argsort(cell, kind="stable")
     order = order[np.count_nonzero(cell < 0) :].astype(np.int32)
@@ -102,29 +100,13 @@ def write_table(
     moved = scratch.new("projected", (room, width), np.float16)
     for name, values in (("node", order), ("image", problem.images[order]), ("inverse", inverse[order])):
         scratch.new(name, (room,), values.dtype)[: len(order)] = values
-    for begin, end in problem.groups():
-        to = place_of[begin:end]
-        kept = to >= 0
-        if kept.all():
-            rows[to] = side.rows.read(slice(begin, end))
-            moved[to] = projected[begin:end]
-        else:
-            rows[to[kept]] = side.rows.read(slice(begin, end))[kept]
-            moved[to[kept]] = projected[begin:end][kept]
+    for part in problem.groups():
+        kept = place_of[part] >= 0
+        chosen = slice(None) if kept.all() else kept
+        to = place_of[part][chosen]
+        rows[to] = side.rows.read(part)[chosen]
+        moved[to] = projected[part][chosen]
         scratch.drop()
     scratch.drop()
     scratch.remove("by_node")
     return Table(scratch)
-
-
-def unit_rows_of(
-    problem: SearchProblem, side: Side, raw: torch.Tensor, nodes: np.ndarray, basis: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return `unit_project` of the rows of some nodes.
-
-    Raises:
-        FeatureError: a row holds NaN or infinity.
-    """
-    unit, scales, projected = unit_project(raw, side.mean, basis)
-    side.require_finite(scales, nodes, problem.image_ptr)
-    return unit, scales, projected

@@ -1,8 +1,8 @@
-"""Memory-mapped files that do not count against the memory of the process for longer than they are used."""
+"""Scratch files of a search: memory-mapped arrays, checksums of them, and a checkpoint to resume from."""
 
 from __future__ import annotations
 
-import mmap
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,18 @@ import google_crc32c
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from spectral_graph.io.files import allocate, reporting_full_disk, require_space
+from spectral_graph.errors import FormatError
+from spectral_graph.io.files import allocate, read_json, reporting_full_disk, require_space, write_json
+from spectral_graph.io.pages import drop_pages
 
 CHECKED_BYTES = 1 << 24
-"""Bytes that go into a checksum at a time."""
+"""Bytes that enter a checksum at a time."""
+INTERVAL = 2.0
+"""Least seconds between two checkpoints: forcing data to the disk costs more than repeating a moment's work."""
 
 
 class Scratch:
-    """Named arrays of a search: in memory where they are few, else memory-mapped files of a folder.
+    """Named arrays of a search: in memory, or memory-mapped files of a folder.
 
     Args:
         folder: for the files.
@@ -30,29 +34,33 @@ class Scratch:
         self._arrays: dict[str, np.ndarray] = {}
 
     def new(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Create an array; on disk it is zero, in memory it holds anything."""
+        """Create an array; on disk it is zero, in memory its content is arbitrary."""
         self._arrays[name] = (
             new_array(self.folder / f"{name}.npy", shape, dtype) if self.on_disk else np.empty(shape, dtype)
         )
         return self._arrays[name]
 
+    def put(self, name: str, array: np.ndarray) -> None:
+        """Store a copy of an array."""
+        self.new(name, array.shape, array.dtype)[:] = array
+
     def get(self, name: str) -> np.ndarray:
-        """Return an array that was created, by this process or an earlier one."""
+        """Return an array that this process or an earlier one created."""
         if name not in self._arrays:
             self._arrays[name] = open_array(self.folder / f"{name}.npy")
         return self._arrays[name]
 
     def remove(self, name: str) -> None:
-        """Forget an array, and delete its file."""
+        """Forget an array and delete its file."""
         del self._arrays[name]
         (self.folder / f"{name}.npy").unlink(missing_ok=True)
 
     def drop(self) -> None:
-        """Give the mapped pages back."""
+        """Release the mapped pages."""
         drop_pages(*self._arrays.values())
 
     def checksum(self, names: Iterable[str], crc: int = 0) -> int:
-        """Return the CRC-32C of the bytes of some arrays, one behind the other, after that of what comes before.
+        """Return the CRC-32C of the concatenated bytes of some arrays; `crc` is that of the bytes before.
 
         Raises:
             OSError: a file is missing.
@@ -70,8 +78,47 @@ class Scratch:
                     array.flush()
 
 
+class Checkpoint:
+    """A small JSON file with the state of a search, from which an interrupted search resumes.
+
+    Args:
+        path: of the file.
+        options: everything that determines the result; a state of other options is ignored.
+    """
+
+    def __init__(self, path: Path, options: dict[str, Any]) -> None:
+        self._path, self._options = path, options
+        self._crc = 0
+        self._last = time.monotonic()
+
+    def load(self, crc: int) -> dict[str, Any] | None:
+        """Return the state, or None if there is none for these options and for input with this checksum."""
+        self._crc = crc
+        try:
+            known = read_json(self._path)
+        except (FileNotFoundError, FormatError):
+            return None
+        if known.get("options") != self._options or known.get("crc") != crc:
+            return None
+        state: dict[str, Any] = known["state"]
+        return state
+
+    def due(self) -> bool:
+        """Return whether it is time to save."""
+        return time.monotonic() - self._last >= INTERVAL
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Store the state; the arrays that it describes must be on the disk."""
+        write_json(self._path, {"options": self._options, "crc": self._crc, "state": state})
+        self._last = time.monotonic()
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self._path.unlink(missing_ok=True)
+
+
 def new_array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap[Any, Any]:
-    """Create a .npy file of zeros, memory-mapped for writing; what was there is replaced."""
+    """Create a .npy file of zeros, memory-mapped for writing; an existing file is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     require_space(path, int(np.prod(shape)) * np.dtype(dtype).itemsize, f"{path.name} of the neighbour search")
     with reporting_full_disk(path):
@@ -88,19 +135,8 @@ def open_array(path: Path) -> np.memmap[Any, Any]:
     return array
 
 
-def drop_pages(*arrays: np.ndarray) -> None:
-    """Give the mapped pages of the arrays back; what was written stays in the file, what is read again is mapped again.
-
-    Maps in copy-on-write mode are left alone, for there the pages hold the only copy.
-    """
-    for array in arrays:
-        mapped = getattr(array, "_mmap", None)
-        if mapped is not None and getattr(array, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
-
-
 def checksum(array: np.ndarray, crc: int = 0) -> int:
-    """Return the CRC-32C of the bytes of a contiguous array; `crc` is that of what comes before it."""
+    """Return the CRC-32C of the bytes of a contiguous array; `crc` is that of the bytes before."""
     flat = array.reshape(-1).view(np.uint8)
     for begin in range(0, len(flat), CHECKED_BYTES):
         crc = google_crc32c.extend(crc, flat[begin : begin + CHECKED_BYTES])

@@ -7,8 +7,8 @@ import pytest
 from test_graph_dataset_scope import build, dense_of, vectors
 
 from spectral_graph.errors import FormatError
-from spectral_graph.graph.checked_file import is_whole, read_part, write_parts
-from spectral_graph.graph.lists import ListFiles, Lists, Transposed
+from spectral_graph.graph.csr_rows import CsrRows
+from spectral_graph.graph.lists import ListFiles, Transposed, is_whole, read_part, write_parts
 from spectral_graph.graph.selection import Selection
 
 DAMAGES = {
@@ -73,13 +73,13 @@ def test_lists_and_their_transpose_come_back(tmp_path):
     for index, (start, stop) in enumerate(pairwise(bounds)):
         part = dense[start:stop]
         indptr = np.r_[0, np.cumsum((part > 0).sum(1))]
-        files.write(index, Lists(indptr, np.nonzero(part)[1].astype(np.int32), part[part > 0]))
+        files.write(index, CsrRows(indptr, np.nonzero(part)[1].astype(np.int32), part[part > 0]))
     assert files.complete
     transposed = Transposed(files, tmp_path / "back")
     transposed.spill()
     for index, (start, stop) in enumerate(pairwise(bounds)):
-        assert np.array_equal(files.read(index).matrix(9).toarray(), dense[start:stop])
-        assert np.array_equal(transposed.read(index).matrix(9).toarray(), dense.T[start:stop])
+        assert np.array_equal(files.read(index).to_scipy(9).toarray(), dense[start:stop])
+        assert np.array_equal(transposed.read(index).to_scipy(9).toarray(), dense.T[start:stop])
     (tmp_path / "lists" / "000000.lists").write_bytes(b"")
     with pytest.raises(FormatError, match=r"000000\.lists"):
         files.read(0)
