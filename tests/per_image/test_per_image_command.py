@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,11 @@ import pytest
 from PIL import Image
 
 from spectral_graph.cli.commands import main
-from spectral_graph.evaluate.confusion import confusion
 from spectral_graph.features.noise import Noise
 from spectral_graph.per_image import store
+from spectral_graph.per_image.command import list_photos
 from spectral_graph.per_image.forward import PhotoSolver
-from spectral_graph.per_image.listing import list_photos
 from spectral_graph.per_image.options import make_image_config
-from spectral_graph.per_image.oracle import Oracle
 
 MODEL = "vit_tiny_patch16_224"
 FILES = {"result.json", "result.npz", "labels.png", "regions.png", "eigenvectors.png", "masks.png"}
@@ -300,35 +300,7 @@ def test_draws_of_noise_differ_by_pass_and_photo(model_weights):
     assert steps[0] != steps[1] and solver.passes == 1
 
 
-def test_oracle_is_that_of_a_loop_over_regions():
-    generator = np.random.default_rng(0)
-    oracle = Oracle(["x", "y", "z"])
-    total = np.zeros((3, 3), int)
-    expected = []
-    for _ in range(4):
-        regions = generator.integers(0, 4, (5, 6))
-        label = np.kron(generator.integers(-1, 3, (5, 6)), np.ones((2, 2), int)).astype(np.int16)
-        large = np.kron(regions, np.ones((2, 2), int))
-        decoded = np.zeros_like(large)
-        for region in range(4):
-            inside = label[(large == region) & (label >= 0)]
-            decoded[large == region] = np.bincount(inside, minlength=3).argmax() if inside.size else 0
-        counts = confusion(decoded, label, 3, 3)
-        union = counts.sum(0) + counts.sum(1) - counts.diagonal()
-        expected.append((counts.diagonal()[union > 0] / union[union > 0]).mean())
-        total += counts
-        assert oracle.add(regions, label) == pytest.approx(expected[-1])
-    assert oracle.add(np.zeros((2, 2), int), np.full((4, 4), -1)) is None
-    union = total.sum(0) + total.sum(1) - total.diagonal()
-    assert oracle.per_photo == pytest.approx(np.mean(expected))
-    assert oracle.whole == pytest.approx((total.diagonal() / union).mean())
-    assert Oracle(["x"]).per_photo is None and Oracle(["x"]).whole is None
-
-
 def test_importing_the_command_line_stays_light():
-    import subprocess
-    import sys
-
     code = "import sys, spectral_graph.cli.commands; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not set(loaded) & {"timm", "matplotlib", "sklearn"}
