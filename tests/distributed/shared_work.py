@@ -168,7 +168,7 @@ def everything(comm):
     gathered = comm.gather(np.array([[rank, 2.5]], np.float32))
     total = comm.sum(np.array([0.1, 1e16, 1.0][rank % 3 :] + [0.1, 1e16, 1.0][: rank % 3]))
     single = comm.sum(np.float64(rank))
-    leader = comm.broadcast(np.array([rank + 7, 1]))
+    root = comm.broadcast(np.array([rank + 7, 1]))
     out = [np.full((rank + peer, 2), 10 * rank + peer, np.float32) for peer in range(size)]
     into = [np.empty((rank + peer, 2), np.float32) for peer in range(size)]
     before = comm.sent
@@ -177,7 +177,7 @@ def everything(comm):
     into[rank][:] = out[rank]
     comm.barrier()
     agreed = comm.agree(rank == 0), comm.agree(rank != 0)
-    return comm.is_rank0, gathered, total, single, leader, into, sent, agreed, comm.folder(Path("x")), comm.mine(10)
+    return comm.is_rank0, gathered, total, single, root, into, sent, agreed, comm.folder(Path("x")), comm.mine(10)
 
 
 def one_fails(comm):
