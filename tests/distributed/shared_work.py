@@ -1,4 +1,4 @@
-"""Processes that join a Comm as `torchrun` would have them, and what tests let them do."""
+"""Processes that join a Comm as those of `torchrun` do, and the functions that tests run in them."""
 
 import itertools
 import multiprocessing
@@ -71,7 +71,7 @@ def _joined(function, *arguments):
 
 
 def result_of(outcomes):
-    """Return the results of processes none of which raised."""
+    """Return the results, or raise the first error."""
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -79,7 +79,7 @@ def result_of(outcomes):
 
 
 def store_graph(path, dense, blocks=3, per_image=1):
-    """Store a symmetric matrix as the graph stage of scope `dataset` does: ranges of rows with columns of their own."""
+    """Store a symmetric matrix as the graph stage of scope `dataset` does: ranges of rows with local columns."""
     nodes = len(dense)
     store = GraphStore.create(path, {"nodes": nodes, "rounds": 1, "nodes_per_image": per_image})
     bounds = np.arange(blocks + 1) * (nodes // per_image) // blocks * per_image

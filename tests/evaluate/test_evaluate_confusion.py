@@ -67,16 +67,16 @@ def test_empty_map():
 
 @pytest.mark.parametrize(("cluster", "shown"), [(5, "5"), (-1, "-1")])
 def test_cluster_out_of_range(cluster, shown):
-    with pytest.raises(DataError, match=rf"cluster {shown}, outside 0\.\.4"):
+    with pytest.raises(DataError, match=rf"cluster {shown}\b"):
         confusion(np.array([0, cluster]), np.array([0, 0]), 5, 2)
 
 
 def test_other_bad_input():
     with pytest.raises(ConfigError, match=r"\(2,\).*\(3,\)"):
         confusion(np.zeros(2, int), np.zeros(3, int), 1, 1)
-    with pytest.raises(DataError, match="label map has the type float64"):
+    with pytest.raises(DataError, match=r"label.*float64"):
         confusion(np.zeros(2, int), np.zeros(2), 1, 1)
-    with pytest.raises(DataError, match="prediction map has the type float32"):
+    with pytest.raises(DataError, match=r"prediction.*float32"):
         confusion(np.zeros(2, np.float32), np.zeros(2, int), 1, 1)
     with pytest.raises(ConfigError, match="0 clusters"):
         confusion(np.zeros(2, int), np.zeros(2, int), 0, 1)
@@ -91,7 +91,7 @@ def test_other_bad_input():
         (-np.eye(2, dtype=int), "-1"),
     ],
 )
-def test_what_is_no_confusion_matrix(counts, reason):
+def test_invalid_confusion_matrix(counts, reason):
     with pytest.raises(DataError, match=reason):
         check_confusion(counts)
 

@@ -121,7 +121,7 @@ def test_sums_beyond_int32():
 
 def test_bad_input():
     counts = np.ones((2, 2), dtype=int)
-    with pytest.raises(ConfigError, match="3 class names for 2"):
+    with pytest.raises(ConfigError, match="3 class names"):
         score(counts, np.array([0, 1]), names(3), "greedy")
     for matching in ([0], [0, 2], [-2, 0]):
         with pytest.raises(ConfigError, match="matching"):
@@ -172,13 +172,13 @@ def test_summary_of_nothing():
 
 def test_runs_that_differ_are_refused():
     counts = np.ones((3, 3), dtype=np.int64)
-    with pytest.raises(ConfigError, match="no scores"):
+    with pytest.raises(ConfigError, match="seed"):
         summarise([])
     with pytest.raises(ConfigError, match=r"scores 1 .*hungarian"):
         summarise([run_of(0), score(counts, hungarian(counts), CLASSES, "hungarian")])
     with pytest.raises(ConfigError, match="differ"):
         summarise([run_of(0), score(counts, greedy(counts), ["a", "b", "z"], "greedy")])
-    with pytest.raises(ConfigError, match="'a' occurs more than once"):
+    with pytest.raises(ConfigError, match="'a'"):
         summarise([score(counts, greedy(counts), ["a", "a", "b"], "greedy")])
 
 

@@ -1,4 +1,4 @@
-"""A diffusion model with four grids and noise, and the benchmark on real photos."""
+"""A diffusion model with four grids and noise, and the benchmark on photos."""
 
 import importlib
 import json
