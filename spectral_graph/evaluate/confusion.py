@@ -76,19 +76,10 @@ def check_confusion(counts: np.ndarray) -> np.ndarray:
 
 
 def greedy(counts: np.ndarray) -> np.ndarray:
-    """Match each cluster to the class of most of its pixels (majority vote).
+    """Match each cluster to the class of most of its pixels (majority vote): confusion matrix to int64 (n_clusters,).
 
     Several clusters may share a class and a class may get none. Ties go to the lower class; a cluster without
-    pixels gets class 0, which changes no score.
-
-    Args:
-        counts: confusion matrix (n_clusters, n_classes).
-
-    Returns:
-        int64 (n_clusters,), class of each cluster.
-
-    Raises:
-        DataError: `counts` is no confusion matrix.
+    pixels gets class 0, which changes no score. Raises DataError if `counts` is no confusion matrix.
     """
     return check_confusion(counts).argmax(axis=1).astype(np.int64)
 
@@ -96,15 +87,8 @@ def greedy(counts: np.ndarray) -> np.ndarray:
 def hungarian(counts: np.ndarray) -> np.ndarray:
     """Match clusters and classes one to one so that most pixels agree (Hungarian matching on pixels, not on IoU).
 
-    Args:
-        counts: confusion matrix (n_clusters, n_classes).
-
-    Returns:
-        int64 (n_clusters,), class of each cluster. With more clusters than classes the surplus clusters are
-        -1; with fewer, some classes get no cluster.
-
-    Raises:
-        DataError: `counts` is no confusion matrix.
+    Takes and returns the same as `greedy`, with the same error. With more clusters than classes the surplus clusters
+    are -1; with fewer, some classes get no cluster.
     """
     from scipy.optimize import linear_sum_assignment
 

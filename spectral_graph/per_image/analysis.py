@@ -23,7 +23,7 @@ class Regions:
     Attributes:
         labels: (N,) int64, 0..k - 1.
         k: number of clusters.
-        silhouettes: K -> mean silhouette, for every K of two or more clusters.
+        silhouettes: K -> mean silhouette by scikit-learn, for every K of two or more clusters.
         finest: (N,) int64, the labels of the largest K.
     """
 

@@ -141,13 +141,12 @@ class Results:
     def require_own(self, photo: Photo) -> None:
         """Raise ImageError if the photo's place holds a file or folder that this program did not write."""
         place = self.path / photo.name
-        if not os.path.lexists(place):
-            return
-        strange = "" if place.is_dir() and not place.is_symlink() else place.name
-        strange = strange or next((path.name for path in place.iterdir() if path.name not in FILES), "")
+        strange = [place.name] if os.path.lexists(place) else []
+        if place.is_dir() and not place.is_symlink():
+            strange = [path.name for path in place.iterdir() if path.name not in FILES]
         if strange:
             raise ImageError(
-                f"{photo.path}: {place} holds files other than results of a photo ({strange}); move it away, or "
+                f"{photo.path}: {place} holds files other than results of a photo ({strange[0]}); move it away, or "
                 "name another folder with `out`"
             )
 
@@ -173,15 +172,8 @@ class Results:
     ) -> None:
         """Put the result of a photo in place, all of it or none.
 
-        Args:
-            photo: the photo.
-            image: its pixels.
-            size: (height, width) of the network's input.
-            analysis: its eigenvectors, regions and masks.
-            about: further entries of result.json: model, layers, graphs.
-
-        Raises:
-            DiskFullError: there is no space.
+        `size` is (height, width) of the network's input; `about` has further entries of result.json: model, layers,
+        graphs. Raises DiskFullError if there is no space.
         """
         place = self.path / photo.name
         aside, old = self.path / f".{photo.name}.partial", self.path / f".{photo.name}.old"
