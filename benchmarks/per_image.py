@@ -15,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
+from sklearn.preprocessing import normalize
 
 from spectral_graph.data import open_dataset
 from spectral_graph.data.preprocess import Preprocess
+from spectral_graph.evaluate.oracle import Oracle
 from spectral_graph.per_image.adam import HeadGraphs, adam
-from spectral_graph.per_image.analysis import cluster_rows
-from spectral_graph.per_image.clusters import find_regions, pairwise, unit_rows
+from spectral_graph.per_image.analysis import cluster_rows, find_regions
 from spectral_graph.per_image.eigen import Solution, leading_eigenvectors, ritz
 from spectral_graph.per_image.forward import PhotoSolver
 from spectral_graph.per_image.operator import MergedAttention
 from spectral_graph.per_image.options import make_image_config
-from spectral_graph.per_image.oracle import Oracle
 
 SETS = {"voc": ("voc2012", None, 10), "coco": ("coco", "train2017", 40)}
 FIXED = (3, 5, 10)
@@ -36,7 +37,7 @@ def ncut(affinity: np.ndarray, count: int) -> np.ndarray:
     """Unit rows (N, C) of the normalised cut of a dense graph: eigenvectors of (D - A) x = l D x."""
     scale = np.maximum(affinity.sum(axis=1), TINY) ** -0.5
     solution = leading_eigenvectors(affinity * scale[:, None] * scale, count)
-    return unit_rows(solution.vectors * scale[:, None])
+    return normalize(solution.vectors * scale[:, None])
 
 
 def methods(solver: PhotoSolver, extraction) -> dict[str, np.ndarray]:
@@ -50,7 +51,7 @@ def methods(solver: PhotoSolver, extraction) -> dict[str, np.ndarray]:
 
     everything, walk = operator("symmetric", solver.layers), operator("random_walk", solver.layers)
     final = extraction.final[0].numpy().astype(np.float64)
-    cosines = unit_rows(final) @ unit_rows(final).T
+    cosines = normalize(final) @ normalize(final).T
     return {
         "ours, all heads of all layers": cluster_rows(leading_eigenvectors(everything, config.channels), 1.0),
         "ours, Eqn. 3 as written": cluster_rows(leading_eigenvectors(walk, config.channels), 0.0),
@@ -79,11 +80,11 @@ def oracle_table(solver: PhotoSolver, name: str, data: Path) -> list[dict]:
         count += 1
         extraction = solver.extract(pixels, ["photo"], 0)
         for method, rows in methods(solver, extraction).items():
-            distances = pairwise(rows)
+            distances = cdist(rows, rows)
             oracles = scores.setdefault(method, {k: Oracle(dataset.classes) for k in ("silhouette", *FIXED)})
             for k, oracle in oracles.items():
-                candidates = solver.config.candidates if k == "silhouette" else [k]
-                found = find_regions(rows, distances, np.zeros(1), candidates, "silhouette", seed=0, n_init=4)
+                config = solver.config if k == "silhouette" else make_image_config({"clusters": str(k)})
+                found = find_regions(rows, distances, np.zeros(1), config)
                 oracle.add(found.labels.reshape(extraction.grid), label)
                 if k == "silhouette":
                     chosen.setdefault(method, []).append(found.k)
@@ -104,7 +105,8 @@ def oracle_table(solver: PhotoSolver, name: str, data: Path) -> list[dict]:
 
 def regions_of(solution: Solution, k: int, seed: int = 0) -> np.ndarray:
     rows = cluster_rows(solution, 0.0)
-    return find_regions(rows, pairwise(rows), solution.values, [k], "silhouette", seed=seed, n_init=4).labels
+    config = make_image_config({"clusters": str(k), "seed": seed})
+    return find_regions(rows, cdist(rows, rows), solution.values, config).labels
 
 
 def adam_table(options: argparse.Namespace, normalisation: str) -> list[dict]:

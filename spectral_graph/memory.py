@@ -1,4 +1,4 @@
-"""Peak resident memory of a piece of work, and how much memory there is."""
+"""Peak resident memory of a piece of work, and the memory limit of the process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import gc
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -19,44 +20,38 @@ _CLEAR = Path("/proc/self/clear_refs")
 _GROUPS = Path("/proc/self/cgroup")
 _ROOT = Path("/sys/fs/cgroup")
 UNKNOWN_BYTES = 8 << 30
+"""Assumed memory of a machine whose system does not report it."""
 
 
 def reset_peak() -> None:
     """Start a new measurement of the peak where the system allows it (Linux); elsewhere the process's peak counts.
 
-    Memory that earlier work has freed is given back to the system first, so that it does not count again.
+    Memory that earlier work has freed returns to the system first, so that it does not count again.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # glibc only
     if trim is not None:
         trim(0)
-    try:
+    with suppress(OSError):
         _CLEAR.write_text("5", encoding="utf-8")  # proc(5): resets the peak resident set size
-    except OSError:
-        return
 
 
 def peak_bytes() -> int:
     """Return the largest resident set size in bytes since `reset_peak`, memory-mapped files included; 0 if unknown."""
-    try:
+    with suppress(OSError):
         for line in _STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    except OSError:
-        pass
     return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def limit_bytes() -> int:
-    """Return the memory of the machine, or what the control groups of this process allow, if that is less."""
-    limits = [_machine_bytes()]
-    try:
-        groups = [
-            line.split(":", 2) for line in _GROUPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-        ]
-    except OSError:
-        groups = []
-    for _, controllers, path in groups:
+    """Return the memory of the machine, or the limit of the control groups of this process if that is less."""
+    limits, groups = [_machine_bytes()], ""
+    with suppress(OSError):
+        groups = _GROUPS.read_text(encoding="utf-8", errors="surrogateescape")
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
             root, name = (_ROOT / "memory", "memory.limit_in_bytes") if controllers else (_ROOT, "memory.max")
             folder = root / path.lstrip("/")
@@ -68,7 +63,7 @@ def limit_bytes() -> int:
 
 
 def left_bytes() -> int:
-    """Return what of `limit_bytes` this process does not take itself; pages of files do not count, at least 0."""
+    """Return `limit_bytes` less the resident memory of this process without pages of files; at least 0."""
     try:
         _, resident, shared, *_ = map(int, _STATM.read_text(encoding="utf-8").split())
     except OSError:
@@ -77,7 +72,7 @@ def left_bytes() -> int:
 
 
 def _machine_bytes() -> int:
-    """Return the memory of the machine; UNKNOWN_BYTES where the system does not tell it."""
+    """Return the memory of the machine, UNKNOWN_BYTES where the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows; a name that the system does not know
@@ -85,7 +80,7 @@ def _machine_bytes() -> int:
 
 
 def _number(file: Path) -> list[int]:
-    """Return the number in a file; none where there is no such file, or the word "max"."""
+    """Return the number in a file; nothing if the file is missing or holds the word "max"."""
     try:
         return [int(file.read_text(encoding="utf-8"))]
     except (OSError, ValueError):

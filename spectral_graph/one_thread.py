@@ -1,9 +1,9 @@
-"""One thread for the linear algebra libraries, where their sums depend on how many there are or the problem is small.
+"""Limits of one thread for linear algebra libraries: for sums that depend on the number of threads, and small problems.
 
-How many threads BLAS takes belongs to the process, not to a thread of Python. So the limit is set around single calls,
-never around work that runs code of others; and of several threads of Python whose limits overlap the first one
-remembers the setting of the caller and the last one restores it. threadpoolctl alone does not: since version 3.7 it
-ignores all threads but one, before it the last one could restore the limit of the first.
+The number of threads of BLAS belongs to the process, not to a thread of Python. So the limit is set around single
+calls, never around code of the caller; and of several threads of Python whose limits overlap the first one records the
+setting of the caller and the last one restores it. threadpoolctl alone does not: since version 3.7 it ignores all
+threads but one, before it the last one could restore the limit of the first.
 """
 
 from __future__ import annotations
@@ -18,66 +18,66 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 
-class _Shared:
+class _SharedLimit:
     """A limit on BLAS that several threads of Python may hold at a time."""
 
     def __init__(self) -> None:
         self._lock, self._holders, self._before = Lock(), 0, list[tuple[Any, int]]()
 
-    def take(self, libraries: list[Any]) -> None:
-        """Set the limit, if no other thread has."""
+    def acquire(self, libraries: list[Any]) -> None:
+        """Set the limit unless another thread holds it."""
         with self._lock:
             if self._holders == 0:
-                self._before = [(library, library.get_num_threads()) for library in libraries]
-                for library in libraries:
-                    _set_threads(library, 1)
+                self._before = _limit(libraries)
             self._holders += 1
 
-    def give_back(self) -> None:
-        """End the limit, if no other thread needs it."""
+    def release(self) -> None:
+        """Restore the setting of the caller unless another thread holds the limit."""
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
-                for library, threads in self._before:
-                    _set_threads(library, threads)
+                _restore(self._before)
 
 
-_SHARED = _Shared()
+_SHARED = _SharedLimit()
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Let BLAS use one thread: for calls so small that waiting threads would only take the cores from other work."""
+    """Limit BLAS to one thread: for calls so small that waiting threads would only take cores from other work."""
     libraries = _libraries(len(sys.modules)).select(user_api="blas").lib_controllers
-    own = [library for library in libraries if _of_each_thread(library)]
-    before = [library.get_num_threads() for library in own]
-    _SHARED.take([library for library in libraries if not _of_each_thread(library)])
+    # The setting of a BLAS over OpenMP belongs to each thread of Python.
+    own = [library for library in libraries if getattr(library, "threading_layer", None) == "openmp"]
+    before: list[tuple[Any, int]] = []
+    _SHARED.acquire([library for library in libraries if library not in own])
     try:
-        for library in own:
-            _set_threads(library, 1)
+        before = _limit(own)
         yield
     finally:
-        for library, threads in zip(own, before, strict=True):
-            _set_threads(library, threads)
-        _SHARED.give_back()
+        _restore(before)
+        _SHARED.release()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let BLAS use one thread, and OpenMP where this thread of Python calls it (its setting belongs to each thread)."""
+    """Limit BLAS to one thread, and OpenMP for calls from this thread of Python, to which its setting belongs."""
     with one_blas_thread(), _libraries(len(sys.modules)).select(user_api="openmp").limit(limits=1):
         yield
 
 
 @lru_cache(maxsize=1)
 def _libraries(_modules: int) -> ThreadpoolController:
-    """Return the libraries, which take longer to find than a small problem to solve; an import may bring new ones."""
+    """Return the libraries; to find them takes longer than a small problem, and an import may load new ones."""
     return ThreadpoolController()
 
 
-def _of_each_thread(library: Any) -> bool:
-    return getattr(library, "threading_layer", None) == "openmp"
+def _limit(libraries: list[Any]) -> list[tuple[Any, int]]:
+    """Limit libraries to one thread, and return them with their former numbers of threads."""
+    before = [(library, library.get_num_threads()) for library in libraries]
+    _restore([(library, 1) for library in libraries])
+    return before
 
 
-def _set_threads(library: Any, threads: int) -> None:
-    getattr(library, "_real_set_num_threads", library.set_num_threads)(threads)
+def _restore(settings: list[tuple[Any, int]]) -> None:
+    for library, threads in settings:
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(threads)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from spectral_graph.config import STAGES, RunConfig, make_config
 from spectral_graph.data import Dataset, open_dataset
 from spectral_graph.data.inputs import TABLE, Digests, labels_fingerprint, photos_fingerprint, weights_fingerprint
-from spectral_graph.distributed.join import join_comm, process_of_machine
+from spectral_graph.distributed.join import join_comm, local_rank
 from spectral_graph.errors import ConfigError, MissingDataError
 from spectral_graph.io.files import reporting_full_disk
 from spectral_graph.io.readable import readable
@@ -52,7 +52,7 @@ def _check_device(config: RunConfig, out: Path, force: str | None) -> None:
         return
     from spectral_graph.features.device import find_device
 
-    find_device(config.device, process_of_machine())
+    find_device(config.device, local_rank())
 
 
 def _require_data(config: RunConfig, out: Path) -> None:

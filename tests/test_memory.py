@@ -21,8 +21,8 @@ def test_freed_memory_of_earlier_work_does_not_count():
     assert peak_bytes() < during - 100 * MB
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a process takes is known on Linux only")
-def test_memory_of_this_process_is_not_left():
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is known on Linux only")
+def test_left_bytes_exclude_the_memory_of_this_process():
     before = memory.left_bytes()
     # Straight from the system: an allocator may keep what it is given back, as other tests in this process make it.
     block = mmap.mmap(-1, 200 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -37,7 +37,7 @@ def test_memory_of_this_process_is_not_left():
 @pytest.mark.parametrize(
     ("line", "folder", "file"), [("4:memory:/a/b", "memory/a", "limit_in_bytes"), ("0::/a/b", "a", "max")]
 )
-def test_the_least_limit_above_counts(tmp_path, monkeypatch, line, folder, file):
+def test_smallest_limit_of_parent_groups_counts(tmp_path, monkeypatch, line, folder, file):
     (tmp_path / "groups").write_text(f"9:cpu:/x\n{line}\n")
     monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(memory, "_ROOT", tmp_path / "root")

@@ -1,4 +1,4 @@
-"""BLAS is limited to one thread around single calls only, and every caller finds its own setting again."""
+"""BLAS is limited to one thread around single calls only, and the setting of the caller is restored."""
 
 import threading
 
@@ -41,7 +41,7 @@ def test_the_limit_holds_inside_and_ends_outside(limit):
 
 @pytest.mark.parametrize("limit", [one_blas_thread, one_thread])
 def test_limits_of_two_threads_of_python_that_overlap(limit):
-    """The first to come is the first to go: it must not end the limit of the other, nor the other keep its own."""
+    """The first thread leaves first: it must not end the limit of the second, nor may the limit stay afterwards."""
     entered, leave, seen = threading.Event(), threading.Event(), []
 
     def second():

@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from spectral_graph.cli.library_output import as_notes
 from spectral_graph.cli.listing import INFO_KEYS, MODELS_KEYS, info, models
 from spectral_graph.config import PRESETS, STAGES, RunConfig, make_config, stage_of
-from spectral_graph.distributed.join import process_number
+from spectral_graph.distributed.join import global_rank
 from spectral_graph.errors import ConfigError, SpectralGraphError
 from spectral_graph.io.files import remove
 from spectral_graph.io.url import is_url, place, work_folder
@@ -101,7 +101,7 @@ def _meant(unknown: str, command: str) -> str:
 
 def _execute(options: argparse.Namespace, given: Sequence[str], parser: argparse.ArgumentParser, program: str) -> int:
     # Of several processes one speaks.
-    quiet = getattr(options, "quiet", False) or process_number() > 0
+    quiet = getattr(options, "quiet", False) or global_rank() > 0
     reporter = Reporter(quiet=quiet, wording=lambda text: as_typed(text, OPTIONS))
     with as_notes(reporter):
         if options.command == "info":
@@ -190,7 +190,7 @@ def _publishing(url: str, work: Path, until: str, force: str | None, reporter: R
     """Bring the working folder of a run that is kept behind a URL up to date; return what publishes it."""
     from spectral_graph.remote.sync import RunSync
 
-    leads = process_number() == 0
+    leads = global_rank() == 0
     sync = RunSync(url, work, reporter if leads else Reporter(quiet=True))
     sync.reporter.note(f"{url}: worked on in {work}, published stage by stage")
     sync.pull(until, force)

@@ -1,1 +1,1 @@
-"""Many processes on one run: which they are, what they tell each other, and how they write a bank together."""
+"""Several processes on one run: their ranks, their communication, and the bank that they write together."""

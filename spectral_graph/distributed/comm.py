@@ -1,4 +1,4 @@
-"""The processes that work on one run, as one of them sees them; here the only one."""
+"""The communicator of the processes that work on one run; here that of a single process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Comm:
-    """A single process: every sum is its own, and nothing is sent.
+    """A single process: every sum is its own array, and nothing is sent.
 
     Attributes:
         rank: number of this process, from 0.
@@ -23,15 +23,15 @@ class Comm:
 
     @property
     def is_rank0(self) -> bool:
-        """Tell whether this is the process that speaks, and writes what there is only one of."""
+        """Whether this is rank 0, which reports progress and writes the files that exist once."""
         return self.rank == 0
 
     def mine(self, count: int) -> range:
-        """Return which of `count` things, in their order, this process owns."""
+        """Return the range of `count` items that belongs to this process."""
         return self.owned(count, self.rank)
 
     def owned(self, count: int, rank: int) -> range:
-        """Return which of `count` things the process `rank` owns: contiguous ranges, as equal as can be."""
+        """Return the range of `count` items that belongs to `rank`; the sizes of the ranges differ by at most 1."""
         return range(count * rank // self.size, count * (rank + 1) // self.size)
 
     def gather(self, array: np.ndarray) -> list[np.ndarray]:
@@ -41,33 +41,31 @@ class Comm:
     def sum(self, array: np.ndarray) -> np.ndarray:
         """Return the sum of the float64 arrays of all processes, added in the order of the ranks.
 
-        It has the same bits in every process and at every repetition, but others with another number of processes.
+        It has the same bits in every process and in every repetition, but not for every number of processes.
         """
         return array
 
     def broadcast(self, array: np.ndarray) -> np.ndarray:
-        """Return the array of rank 0; that of the others gives shape and dtype."""
+        """Return the array of rank 0; the arrays of the other processes give shape and dtype."""
         return array
 
     def agree(self, flag: bool) -> bool:
-        """Return the flag of rank 0, for decisions that clocks or files lead to and all must make alike."""
+        """Return the flag of rank 0, so that all processes decide alike where clocks or files decide."""
         return flag
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait for all processes."""
 
     def exchange(self, out: Sequence[np.ndarray], into: Sequence[np.ndarray]) -> None:
-        """Send out[rank] to every other process, and receive what it sends here into into[rank].
+        """Send out[rank] to every other process, and receive its array in into[rank] of its shape and dtype.
 
-        Args:
-            out: contiguous arrays, by rank; they may be empty.
-            into: contiguous arrays of the shape and dtype that the other process sends.
+        All arrays are contiguous; they may be empty.
         """
 
     def folder(self, path: Path) -> Path:
-        """Return the folder of this process's own below `path`, for working space."""
+        """Return the working folder of this process below `path`."""
         return path
 
 
 ONE_PROCESS = Comm()
-"""The process without others."""
+"""The communicator without other processes."""

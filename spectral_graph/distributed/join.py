@@ -1,4 +1,4 @@
-"""How a process finds out whether it is one of several."""
+"""Joins the processes that `torchrun` started; without `torchrun` there is one process."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from spectral_graph.distributed.comm import ONE_PROCESS, Comm
 from spectral_graph.errors import ConfigError, SpectralGraphError
 
 BACKEND = "SPECTRAL_GRAPH_BACKEND"
-"""Environment variable that chooses how processes talk: gloo (the default) or nccl."""
+"""Environment variable for the backend of torch.distributed: gloo (the default) or nccl."""
 
 
-def process_number(environment: Mapping[str, str] = os.environ) -> int:
-    """Return the rank that `torchrun` gave this process, 0 without `torchrun`."""
-    rank = environment.get("RANK", "")
-    return int(rank) if _size(environment) > 1 and rank.isdigit() else 0
+def global_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Return the rank of this process among all processes, 0 without `torchrun`."""
+    return _rank("RANK", environment)
 
 
-def process_of_machine(environment: Mapping[str, str] = os.environ) -> int:
-    """Return the number that `torchrun` gave this process among those of its machine, 0 without `torchrun`."""
-    number = environment.get("LOCAL_RANK", "")
-    return int(number) if _size(environment) > 1 and number.isdigit() else 0
+def local_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Return the rank of this process among those of its machine, 0 without `torchrun`."""
+    return _rank("LOCAL_RANK", environment)
 
 
 @contextmanager
 def join_comm(environment: Mapping[str, str] = os.environ) -> Iterator[Comm]:
-    """Join the processes that `torchrun` started, or be alone; an error inside is named by the process that met it.
+    """Yield the communicator of the processes that `torchrun` started; an error inside gets the rank in its message.
 
     Raises:
-        ConfigError: the environment holds something else than what `torchrun` sets.
+        ConfigError: the environment does not have the values that `torchrun` sets.
     """
     if _size(environment) == 1:
         yield ONE_PROCESS
@@ -45,6 +43,11 @@ def join_comm(environment: Mapping[str, str] = os.environ) -> Iterator[Comm]:
             yield group
         except SpectralGraphError as error:
             raise type(error)(f"process {group.rank} of {group.size}: {error}") from error
+
+
+def _rank(name: str, environment: Mapping[str, str]) -> int:
+    rank = environment.get(name, "")
+    return int(rank) if _size(environment) > 1 and rank.isdigit() else 0
 
 
 def _size(environment: Mapping[str, str]) -> int:

@@ -9,7 +9,7 @@ from spectral_graph.distributed.comm import Comm
 
 
 def begin_together(bank: Bank, comm: Comm, resume: bool = False) -> None:
-    """Begin the next generation of a bank in all processes; rank 0 makes its files."""
+    """Begin the next generation of a bank in all processes; rank 0 creates its files."""
     if comm.is_rank0:
         bank.begin(resume)
     comm.barrier()
@@ -18,7 +18,7 @@ def begin_together(bank: Bank, comm: Comm, resume: bool = False) -> None:
 
 
 def commit_together(bank: Bank, comm: Comm, **notes: Any) -> None:
-    """Make the generation current, once all processes have written their rows; rank 0 takes the checksums of all."""
+    """Commit the generation once all processes have written their rows; rank 0 computes all checksums."""
     if not comm.is_rank0:
         bank.flush()
     comm.barrier()

@@ -1,4 +1,4 @@
-"""Counts of pixels by cluster and class, the one thing that all scores are made of."""
+"""The confusion matrix of clusters and classes, from which all scores follow, and the matchings between the two."""
 
 from __future__ import annotations
 
@@ -22,29 +22,24 @@ def confusion(prediction: np.ndarray, label: np.ndarray, n_clusters: int, n_clas
 
     Raises:
         ConfigError: n_clusters or n_classes is below 1, or the shapes differ.
-        DataError: a map is not of integers, or a predicted cluster is out of range.
+        DataError: a map has no integer dtype, or a predicted cluster is out of range.
     """
-    if n_clusters < 1 or n_classes < 1:
-        raise ConfigError(f"cannot count {n_clusters} clusters by {n_classes} classes; give at least one of each")
-    total = np.zeros((n_clusters, n_classes), dtype=np.int64)
+    total = empty_confusion(n_clusters, n_classes)
     accumulate(total, prediction, label)
     return total
 
 
+def empty_confusion(n_clusters: int, n_classes: int) -> np.ndarray:
+    """Return zeros, int64 (n_clusters, n_classes); raise ConfigError if one of them is below 1."""
+    if n_clusters < 1 or n_classes < 1:
+        raise ConfigError(f"cannot score {n_clusters} clusters by {n_classes} classes; give at least one of each")
+    return np.zeros((n_clusters, n_classes), np.int64)
+
+
 def accumulate(total: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> int:
-    """Add the counts of one image to `total`, in place.
+    """Add the counts of one image to `total`, in place, and return the number of pixels that are not ignored.
 
-    Args:
-        total: int64 (n_clusters, n_classes).
-        prediction: as in `confusion`.
-        label: as in `confusion`.
-
-    Returns:
-        Pixels counted, those that are not ignored.
-
-    Raises:
-        ConfigError: the shapes differ.
-        DataError: a map is not of integers, or a predicted cluster is out of range.
+    Arguments and errors are those of `confusion`.
     """
     n_clusters, n_classes = total.shape
     if prediction.shape != label.shape:
@@ -70,11 +65,7 @@ def accumulate(total: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> 
 
 
 def check_confusion(counts: np.ndarray) -> np.ndarray:
-    """Return `counts` if it can be a confusion matrix: two-dimensional, not empty, integers of at least 0.
-
-    Raises:
-        DataError: it cannot; the message says why.
-    """
+    """Return `counts`; raise DataError unless it is two-dimensional, not empty, and of integers of at least 0."""
     if counts.ndim != 2 or counts.size == 0:
         raise DataError(f"a confusion matrix must have the shape (clusters, classes), got {counts.shape}")
     if counts.dtype.kind not in "iu":
@@ -82,3 +73,26 @@ def check_confusion(counts: np.ndarray) -> np.ndarray:
     if int(counts.min()) < 0:
         raise DataError(f"a confusion matrix counts pixels, but holds {int(counts.min())}; it is damaged")
     return counts
+
+
+def greedy(counts: np.ndarray) -> np.ndarray:
+    """Match each cluster to the class of most of its pixels (majority vote): confusion matrix to int64 (n_clusters,).
+
+    Several clusters may share a class and a class may get none. Ties go to the lower class; a cluster without
+    pixels gets class 0, which changes no score. Raises DataError if `counts` is no confusion matrix.
+    """
+    return check_confusion(counts).argmax(axis=1).astype(np.int64)
+
+
+def hungarian(counts: np.ndarray) -> np.ndarray:
+    """Match clusters and classes one to one so that most pixels agree (Hungarian matching on pixels, not on IoU).
+
+    Takes and returns the same as `greedy`, with the same error. With more clusters than classes the surplus clusters
+    are -1; with fewer, some classes get no cluster.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    clusters, classes = linear_sum_assignment(check_confusion(counts), maximize=True)
+    matching = np.full(counts.shape[0], -1, dtype=np.int64)
+    matching[clusters] = classes
+    return matching

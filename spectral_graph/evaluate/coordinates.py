@@ -1,4 +1,4 @@
-"""How well a node's place in the image can be read off its row: the "where" measure of the paper, sec. 4.2.3."""
+"""Linear regression of a node's coordinates on its row: the "where" measure of the paper, section 4.2.3."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from spectral_graph.node_rows import ImageRows
 from spectral_graph.one_thread import one_thread
 from spectral_graph.segment.rows import read_chunks
 
-# The unit of the error is one cell of a grid of this side, whatever the grid of the rows is. The paper does
-# not state its unit; its 72.0 lies below the 85.25 that a constant prediction reaches on 32 x 32.
 UNIT_SIDE = 32
+"""The unit of the error is one cell of a grid of this side, for every grid of the rows. The paper does not state its
+unit; its 72.0 lies below the 85.25 that a constant prediction reaches on 32 x 32."""
 
-# Relative to the mean of the correlation matrix' diagonal: above the rounding of a float64 sum of products,
-# below any direction of the rows that carries a signal.
 _RIDGE = 1e-10
+"""Relative to the mean of the correlation matrix' diagonal: above the rounding of a float64 sum of products, below any
+direction of the rows that carries a signal."""
 
-# A column counts as constant when its variance is below this share of its mean square.
 _CONSTANT = 1e-12
+"""A column counts as constant if its variance is below this share of its mean square."""
 
 
 class CoordinateRegression(BaseModel):
@@ -45,13 +45,9 @@ class CoordinateRegression(BaseModel):
 
 
 def node_positions(grid: tuple[int, int]) -> np.ndarray:
-    """Centre of each node in cells of a 32 x 32 grid over the same window.
+    """Return the centres of the nodes of a grid (h, w) in cells of a 32 x 32 grid over the same window.
 
-    Args:
-        grid: (h, w).
-
-    Returns:
-        float64 (h * w, 2), row and column, row-major; on a 32 x 32 grid the integers 0..31.
+    They are float64 (h * w, 2), row and column, row-major; on a 32 x 32 grid the integers 0..31.
     """
     rows, columns = ((np.arange(side) + 0.5) * UNIT_SIDE / side - 0.5 for side in grid)
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -60,18 +56,15 @@ def node_positions(grid: tuple[int, int]) -> np.ndarray:
 def coordinate_regression(
     source: ImageRows, grid: tuple[int, int], image_chunk: int | None = None
 ) -> CoordinateRegression:
-    """Predict the position of every node from its row by a linear head with bias, in one pass.
+    """Return the errors of predicting the position of every node from its row by a linear head with bias.
 
-    Only (channels + 1)^2 sums are kept, in float64; they are added image by image on one thread, so that the
-    result depends on neither the chunk nor the number of cores.
+    One pass over the rows keeps (channels + 1)^2 sums, in float64; they are added image by image on one thread, so
+    that the result depends on neither the chunk nor the number of cores.
 
     Args:
         source: the rows; their nodes are row-major on `grid`.
         grid: (h, w) with h * w == source.nodes_per_image.
         image_chunk: images in one read; None chooses by memory.
-
-    Returns:
-        The errors.
 
     Raises:
         ConfigError: the grid does not fit the rows.
@@ -93,15 +86,15 @@ def coordinate_regression(
             for image in range(start, stop):
                 x = rows[(image - start) * nodes : (image - start + 1) * nodes].astype(np.float64)
                 if offset is None:
-                    # A common offset of the rows would cancel in the sums of squares; the bias takes it up.
-                    # In float32, so that a constant column becomes exactly zero.
+                    # Without it a common offset of the rows loses digits in the sums of squares; the bias takes it
+                    # up. In float32, so that a constant column becomes exactly zero.
                     offset = x.mean(axis=0).astype(np.float32).astype(np.float64)
                 halves[image % 2].add(x - offset, target)
     even, odd = halves
-    everything = even.plus(odd)
+    both = even.plus(odd)
     with one_thread():
         return CoordinateRegression(
-            mse=everything.error(everything.fit()),
+            mse=both.error(both.fit()),
             mse_held_out=odd.error(even.fit()) if source.n_images > 1 else None,
             chance=float(np.mean(target**2)),
             images=source.n_images,
@@ -131,13 +124,13 @@ class _Moments:
         return _Moments(self.zz + other.zz, self.zy + other.zy, self.yy + other.yy)
 
     def fit(self) -> np.ndarray:
-        """Least-squares head (C + 1, 2), the bias last."""
+        """Return the least-squares head (C + 1, 2), the bias last."""
         n = self.zz[-1, -1]
         mean_x, mean_y = self.zz[:-1, -1] / n, self.zy[-1] / n
         covariance = self.zz[:-1, :-1] / n - np.outer(mean_x, mean_x)
         cross = self.zy[:-1] / n - np.outer(mean_x, mean_y)
         # Unit variance first, or the ridge would switch off the columns of small scale; a column whose
-        # variance is lost in the rounding of its square has no say.
+        # variance is lost in the rounding of its square gets the weight 0.
         variance = np.diagonal(covariance)
         floor = _CONSTANT * np.diagonal(self.zz)[:-1] / n
         scale = np.where(variance > floor, 1.0 / np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny)), 0.0)
@@ -148,7 +141,7 @@ class _Moments:
         return np.concatenate([head, (mean_y - mean_x @ head)[None]])
 
     def error(self, head: np.ndarray) -> float:
-        """Mean squared error of a head on these rows, averaged over the two coordinates."""
+        """Return the mean squared error of a head on these rows, averaged over the two coordinates."""
         squares = self.yy - 2.0 * np.sum(head * self.zy) + np.sum(head * (self.zz @ head))
         # A perfect fit can fall below zero by rounding.
         return max(0.0, float(squares)) / (2.0 * float(self.zz[-1, -1]))

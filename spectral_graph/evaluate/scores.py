@@ -1,9 +1,10 @@
-"""Segmentation scores from one data-set-wide confusion matrix."""
+"""Scores of one confusion matrix over a data set, and their mean and standard deviation over K-means seeds."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,8 +22,8 @@ class ClassScore(BaseModel):
         name: the class.
         iou: true positives / (true positives + false positives + false negatives); None if the class is
             neither in the ground truth nor predicted.
-        precision: share of the pixels predicted as this class that are right; None if none is predicted.
-        recall: share of the pixels of this class that are found; None if it has none.
+        precision: true positives / pixels predicted as the class; None if none is predicted.
+        recall: true positives / pixels of the class; None if it has none.
         pixels: pixels of the class in the ground truth.
         predicted: pixels predicted as the class.
         present: whether the class is in the ground truth.
@@ -49,12 +50,12 @@ class Scores(BaseModel):
             None without any scored pixel.
         miou_all: mean IoU over all classes, a class that occurs nowhere counting 0, as in the released
             script of the paper; never above `miou`; None without any scored pixel.
-        accuracy: share of the scored pixels that are right; None without any.
+        accuracy: pixel accuracy over the scored pixels; None without any.
         pixels: scored pixels.
-        unmatched_pixels: those in clusters that have no class. They are errors: they stay in the
+        unmatched_pixels: scored pixels in clusters without a class. They are errors: they stay in the
             denominator of the accuracy and are false negatives of their class (STEGO leaves them out).
         matching: class of each cluster, -1 for none.
-        classes: one score a class, in the order of the classes.
+        classes: scores in the order of the classes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,16 +71,13 @@ class Scores(BaseModel):
 
 
 def score(counts: np.ndarray, matching: np.ndarray, classes: Sequence[str], matched_by: MatchingKind) -> Scores:
-    """Score a confusion matrix once its clusters have classes.
+    """Score a confusion matrix under a matching of clusters to classes.
 
     Args:
         counts: integer (n_clusters, n_classes), pixels.
         matching: integer (n_clusters,), class of each cluster or -1.
         classes: n_classes names.
         matched_by: how `matching` was made, for the record.
-
-    Returns:
-        The scores.
 
     Raises:
         ConfigError: the names or the matching do not fit the matrix.
@@ -96,28 +94,28 @@ def score(counts: np.ndarray, matching: np.ndarray, classes: Sequence[str], matc
     matched = matching >= 0
     by_class = np.zeros((n_classes, n_classes), dtype=np.int64)
     np.add.at(by_class, matching[matched], counts[matched].astype(np.int64))
-    right = np.diagonal(by_class)
+    true_positives = np.diagonal(by_class)
     predicted = by_class.sum(axis=1)
-    # From all clusters, also the unmatched: their pixels are missing from `right`, hence false negatives.
+    # Over all clusters: pixels of unmatched ones are no true positives, hence false negatives.
     truth = counts.sum(axis=0, dtype=np.int64)
-    union = predicted + truth - right
+    union = predicted + truth - true_positives
     total = int(truth.sum())
-    iou = [_ratio(r, u) for r, u in zip(right, union, strict=True)]
+    iou = [_ratio(hits, pixels) for hits, pixels in zip(true_positives, union, strict=True)]
     occurring = [value for value in iou if value is not None]
     return Scores(
         matched_by=matched_by,
         miou=_ratio(sum(occurring), len(occurring)),
         miou_all=_ratio(sum(occurring), n_classes) if total else None,
-        accuracy=_ratio(right.sum(), total),
+        accuracy=_ratio(true_positives.sum(), total),
         pixels=total,
         unmatched_pixels=int(counts[~matched].sum()),
-        matching=tuple(int(c) for c in matching),
+        matching=tuple(matching.tolist()),
         classes=tuple(
             ClassScore(
                 name=name,
                 iou=iou[c],
-                precision=_ratio(right[c], predicted[c]),
-                recall=_ratio(right[c], truth[c]),
+                precision=_ratio(true_positives[c], predicted[c]),
+                recall=_ratio(true_positives[c], truth[c]),
                 pixels=int(truth[c]),
                 predicted=int(predicted[c]),
                 present=bool(truth[c] > 0),
@@ -125,6 +123,51 @@ def score(counts: np.ndarray, matching: np.ndarray, classes: Sequence[str], matc
             for c, name in enumerate(classes)
         ),
     )
+
+
+def summarise(runs: Sequence[Scores]) -> dict[str, Any]:
+    """Mean and sample standard deviation of the scores of several K-means seeds, so that no seed is picked.
+
+    Args:
+        runs: scores under one matching and over one set of classes, one for each seed.
+
+    Returns:
+        A dict for JSON: `matched_by`, `runs` (their number), `miou`, `miou_all`, `accuracy` and
+        `classes` (name to IoU). Each of those is a dict of `mean`, `sd` (divisor n - 1; None with fewer
+        than two values) and `values` (one for each run, in order). An undefined score is None among the values and
+        is left out of the mean; `mean` is None if no run has the score.
+
+    Raises:
+        ConfigError: there is no run, or the runs differ in matching or classes.
+    """
+    if not runs:
+        raise ConfigError("there are no scores to summarise; run at least one seed")
+    first = runs[0]
+    names = [entry.name for entry in first.classes]
+    for index, run in enumerate(runs):
+        if run.matched_by != first.matched_by or [entry.name for entry in run.classes] != names:
+            raise ConfigError(
+                f"scores {index} ({run.matched_by}, {len(run.classes)} classes) and 0 ({first.matched_by}, "
+                f"{len(names)} classes) differ in matching or classes; summarise each kind separately"
+            )
+    if len(set(names)) != len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"the class name {double!r} occurs more than once; give each class a different name")
+    return {
+        "matched_by": first.matched_by,
+        "runs": len(runs),
+        **{name: _mean_and_sd([getattr(run, name) for run in runs]) for name in ("miou", "miou_all", "accuracy")},
+        "classes": {name: _mean_and_sd([run.classes[c].iou for run in runs]) for c, name in enumerate(names)},
+    }
+
+
+def _mean_and_sd(values: list[float | None]) -> dict[str, Any]:
+    defined = [value for value in values if value is not None]
+    mean = math.fsum(defined) / len(defined) if defined else None
+    sd = None
+    if mean is not None and len(defined) > 1:
+        sd = math.sqrt(math.fsum((value - mean) ** 2 for value in defined) / (len(defined) - 1))
+    return {"mean": mean, "sd": sd, "values": values}
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -8,8 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from spectral_graph.errors import ConfigError, DataError
-from spectral_graph.evaluate.confusion import accumulate
-from spectral_graph.evaluate.matching import greedy, hungarian
+from spectral_graph.evaluate.confusion import accumulate, empty_confusion, greedy, hungarian
 from spectral_graph.evaluate.scores import Scores, score
 from spectral_graph.segment.upsample import upsample_labels
 
@@ -19,13 +18,13 @@ class SegmentationResult(BaseModel):
 
     Attributes:
         confusion: pixels by cluster and class, n_clusters rows of n_classes counts.
-        greedy: scores with each cluster given its commonest class.
+        greedy: scores with each cluster matched to the class of most of its pixels.
         hungarian: scores with clusters and classes matched one to one.
         images_scored: images with at least one scored pixel.
         images_without_label: images for which there is no label map.
         images_ignored: images whose label map holds ignored pixels only (or no pixel).
         pixels_scored: pixels in `confusion`.
-        pixels_ignored: pixels of label maps that are not.
+        pixels_ignored: the other pixels of the label maps.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,14 +42,11 @@ class SegmentationResult(BaseModel):
 def cluster_maps(
     assignments: Iterable[tuple[int, int, np.ndarray]], grid: tuple[int, int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Turn the chunks of `spectral_graph.segment.assign` into one cluster map an image.
+    """Yield (image, cluster map (h, w)) from the chunks of `spectral_graph.segment.assign`.
 
     Args:
         assignments: (start, stop, labels (stop - start, h * w)).
         grid: (h, w).
-
-    Returns:
-        Iterator of (image, cluster map (h, w)).
 
     Raises:
         ConfigError: the grid does not fit the labels.
@@ -74,7 +70,7 @@ def evaluate_labels(
     """Score cluster maps, one image in memory at a time.
 
     A cluster map is resized by nearest neighbour to its label map, which must show the same window: the
-    caller crops the label to what the network saw and leaves it at its own resolution.
+    caller crops the label to the network's input and leaves it at its resolution.
 
     Args:
         maps: (image, cluster map (h, w) of 0..n_clusters - 1), in any order; from `cluster_maps`, or read
@@ -91,9 +87,7 @@ def evaluate_labels(
         ConfigError: no cluster or no class.
         DataError: a map or a label map has the wrong shape, type or values; the message names the image.
     """
-    if n_clusters < 1 or not classes:
-        raise ConfigError(f"cannot score {n_clusters} clusters by {len(classes)} classes; give at least one of each")
-    total = np.zeros((n_clusters, len(classes)), dtype=np.int64)
+    total = empty_confusion(n_clusters, len(classes))
     scored = without_label = ignored = pixels = 0
     for image, clusters in maps:
         label = labels(image)
@@ -111,7 +105,7 @@ def evaluate_labels(
         scored += counted > 0
         ignored += counted == 0
     return SegmentationResult(
-        confusion=tuple(tuple(int(count) for count in row) for row in total),
+        confusion=tuple(map(tuple, total.tolist())),
         greedy=score(total, greedy(total), classes, "greedy"),
         hungarian=score(total, hungarian(total), classes, "hungarian"),
         images_scored=scored,

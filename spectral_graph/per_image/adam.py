@@ -1,4 +1,4 @@
-"""The paper's solver for one photo: Adam on Eqn. 4 with every head of every layer as its own graph.
+"""The paper's solver for one photo: Adam on Eqn. 4, where every head of every layer is a graph.
 
 With u the columns of X (N, C) scaled to unit length, and S_a the symmetric part of D^-1 A of graph a (or its other
 normalisation, see `operator.MergedAttention`),
@@ -12,7 +12,7 @@ price of the method, which the merged operator does not pay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,46 +32,28 @@ _STREAM = 5
 
 
 @dataclass(frozen=True, eq=False)
-class _OneGrid:
-    """The graphs of one grid.
-
-    Attributes:
-        stacked: (m * n, n) float32, S of one graph below the other.
-        g: (n, N) float64 from the photo's grid; None where it is the same.
-    """
-
-    stacked: Tensor
-    g: sparse.csr_array | None
-
-
-@dataclass(frozen=True, eq=False)
 class HeadGraphs:
     """Every head of every layer of one photo as a dense graph.
 
     Attributes:
-        parts: one for each grid.
-        count: m, of all graphs.
+        parts: for each grid, S of its m graphs one below the other, (m * n, n) float32, and g (n, N) float64 from the
+            photo's grid, None where it is the same.
+        count: number of all graphs.
     """
 
-    parts: tuple[_OneGrid, ...]
+    parts: list[tuple[Tensor, sparse.csr_array | None]]
     count: int
 
     @classmethod
     def of(
         cls, extraction: Extraction, row: int, layers: Sequence[LayerInfo], normalisation: Normalisation
     ) -> HeadGraphs:
-        """Build the graphs of the photo at `row` of an extraction where its features lie, and keep them on the CPU."""
-        graphs = ((grid, head_graph(q, k, normalisation).cpu()) for grid, q, k in heads_of(extraction, row, layers))
-        return cls.stack(graphs, extraction.grid)
-
-    @classmethod
-    def stack(cls, graphs: Iterable[tuple[Grid, Tensor]], bank: Grid) -> HeadGraphs:
-        """Take symmetric (n, n) float32 matrices with their grids, and the photo's grid."""
-        found: dict[Grid, list[Tensor]] = {}
-        for grid, graph in graphs:
-            found.setdefault(grid, []).append(graph)
-        parts = tuple(_OneGrid(torch.cat(each), scaled_grid_map(bank, grid)) for grid, each in found.items())
-        return cls(parts, sum(map(len, found.values())))
+        """Build the graphs of the photo at `row` on the device of its features, and keep them on the CPU."""
+        by_grid: dict[Grid, list[Tensor]] = {}
+        for grid, q, k in heads_of(extraction, row, layers):
+            by_grid.setdefault(grid, []).append(head_graph(q, k, normalisation).cpu())
+        parts = [(torch.cat(found), scaled_grid_map(extraction.grid, grid)) for grid, found in by_grid.items()]
+        return cls(parts, sum(map(len, by_grid.values())))
 
 
 def loss_and_gradient(graphs: HeadGraphs, x: Tensor) -> tuple[float, Tensor]:
@@ -81,13 +63,13 @@ def loss_and_gradient(graphs: HeadGraphs, x: Tensor) -> tuple[float, Tensor]:
     u = x / norm
     by_u = torch.zeros_like(u)
     distance = 0.0
-    for part in graphs.parts:
-        seen = u if part.g is None else torch.from_numpy((part.g @ u.numpy()).astype(np.float32))
-        product = (part.stacked @ seen).view(-1, *seen.shape)
-        away = (product * seen).sum(dim=1) - 1
-        distance += float(away.abs().sum())
-        slope = (product * away.sign()[:, None]).sum(dim=0)
-        by_u += slope if part.g is None else torch.from_numpy((part.g.T @ slope.numpy()).astype(np.float32))
+    for stacked, g in graphs.parts:
+        on_grid = u if g is None else _resampled(g, u)
+        product = (stacked @ on_grid).view(-1, *on_grid.shape)
+        residual = (product * on_grid).sum(dim=1) - 1
+        distance += float(residual.abs().sum())
+        slope = (product * residual.sign()[:, None]).sum(dim=0)
+        by_u += slope if g is None else _resampled(g.T, slope)
     terms = graphs.count * channels
     by_u *= 2 / terms
     gradient = (by_u - u * (u * by_u).sum(dim=0)) / norm
@@ -96,6 +78,10 @@ def loss_and_gradient(graphs: HeadGraphs, x: Tensor) -> tuple[float, Tensor]:
     if frobenius > 0:
         gradient += x @ departure * (2 / (nodes * frobenius))
     return distance / terms + float(frobenius), gradient
+
+
+def _resampled(g: sparse.sparray, rows: Tensor) -> Tensor:
+    return torch.from_numpy((g @ rows.numpy()).astype(np.float32))
 
 
 def adam(
@@ -108,19 +94,16 @@ def adam(
     seed: int,
     reuse: float = 1.0,
 ) -> np.ndarray:
-    """Minimise Eqn. 4 by Adam (betas 0.9 and 0.999), starting from N(0, 1).
+    """Return X (N, C) float32 that minimises Eqn. 4 by Adam (betas 0.9 and 0.999), starting from N(0, 1).
 
     Args:
         graphs: draw number -> the photo's graphs; draw 0 is the first.
         nodes: N.
         channels: C.
-        steps: of Adam.
+        steps: number of steps.
         learning_rate: of Adam.
-        seed: of X, and of when a new draw is taken.
-        reuse: chance that a step keeps the graphs of the step before; 1 for models without noise.
-
-    Returns:
-        X (N, C) float32.
+        seed: of X, and of the steps that take a new draw.
+        reuse: probability that a step keeps the graphs of the step before; 1 for models without noise.
 
     Raises:
         SolverError: X is no longer finite.
@@ -138,5 +121,5 @@ def adam(
         _, gradient = loss_and_gradient(current, x)
         adam_rows_(x, m, v, gradient, torch.full((nodes,), step), learning_rate)
     if not bool(x.isfinite().all()):
-        raise SolverError(f"adam left the finite numbers; lower `learning_rate={learning_rate:g}`")
+        raise SolverError(f"adam diverged: X is not finite; lower `learning_rate={learning_rate:g}`")
     return x.numpy()

@@ -1,10 +1,12 @@
-"""The exact solution: leading eigenvectors of one photo's operator."""
+"""Leading eigenvectors of the operator of one photo."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from spectral_graph.errors import ConfigError
 
@@ -15,7 +17,7 @@ LANCZOS_FROM = 3000
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Eigenvectors of a photo, or what a solver offers in their place.
+    """Eigenvectors of a photo, or their approximations by a solver.
 
     Attributes:
         vectors: (N, C) float64, orthonormal columns, leading first; the largest entry of each is positive.
@@ -25,30 +27,30 @@ class Solution:
     vectors: np.ndarray
     values: np.ndarray
 
+    @classmethod
+    def ordered(cls, values: np.ndarray, vectors: np.ndarray) -> Solution:
+        """Return eigenpairs in descending order, each vector with its largest entry positive."""
+        order = np.argsort(-values, kind="stable")
+        vectors = vectors[:, order]
+        largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
+        return cls(np.ascontiguousarray(vectors * np.where(largest < 0, -1.0, 1.0)), values[order])
+
 
 def leading_eigenvectors(matrix: np.ndarray, count: int) -> Solution:
-    """Return the eigenvectors of the largest eigenvalues of a symmetric matrix.
-
-    Args:
-        matrix: (N, N) float64.
-        count: C.
+    """Return the eigenvectors of the `count` largest eigenvalues of a symmetric (N, N) float64 matrix.
 
     Raises:
         ConfigError: there are fewer nodes than eigenvectors.
     """
-    from scipy.linalg import eigh
-    from scipy.sparse.linalg import ArpackError, eigsh
-
     nodes = len(matrix)
     require_nodes(nodes, count)
     if nodes >= LANCZOS_FROM and count < nodes // 4:
         try:
-            values, vectors = eigsh(matrix, count, which="LA", v0=np.random.default_rng(0).standard_normal(nodes))
-            return ordered(values, vectors)
+            start = np.random.default_rng(0).standard_normal(nodes)
+            return Solution.ordered(*eigsh(matrix, count, which="LA", v0=start))
         except ArpackError:  # the dense method below needs no convergence
             pass
-    values, vectors = eigh(matrix, subset_by_index=(nodes - count, nodes - 1))
-    return ordered(values, vectors)
+    return Solution.ordered(*eigh(matrix, subset_by_index=(nodes - count, nodes - 1)))
 
 
 def require_nodes(nodes: int, count: int) -> None:
@@ -60,20 +62,7 @@ def require_nodes(nodes: int, count: int) -> None:
 
 
 def ritz(matrix: np.ndarray, basis: np.ndarray) -> Solution:
-    """Return the best approximate eigenvectors (Rayleigh-Ritz) in the span of the columns of a basis.
-
-    Args:
-        matrix: (N, N) float64, symmetric.
-        basis: (N, C), of full rank.
-    """
+    """Return the Ritz vectors (Rayleigh-Ritz) of a symmetric (N, N) float64 matrix in the span of a basis (N, C)."""
     q, _ = np.linalg.qr(basis.astype(np.float64))
     values, rotation = np.linalg.eigh(q.T @ matrix @ q)
-    return ordered(values, q @ rotation)
-
-
-def ordered(values: np.ndarray, vectors: np.ndarray) -> Solution:
-    """Return eigenpairs in descending order, each vector with its largest entry positive."""
-    order = np.argsort(-values, kind="stable")
-    vectors = vectors[:, order]
-    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
-    return Solution(np.ascontiguousarray(vectors * np.where(largest < 0, -1.0, 1.0)), values[order])
+    return Solution.ordered(values, q @ rotation)

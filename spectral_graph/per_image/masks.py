@@ -7,45 +7,46 @@ single image mode): hierarchical merging, a binary silhouette, mask NMS with IoU
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import label
 
-from spectral_graph.per_image.silhouette import binary_silhouettes
-
-
-@dataclass(frozen=True, eq=False)
-class Masks:
-    """Masks of a photo, the best first.
-
-    Attributes:
-        masks: (M, h, w) bool; they may overlap.
-        scores: (M,) float64, binary silhouettes.
-    """
-
-    masks: np.ndarray
-    scores: np.ndarray
+from spectral_graph.per_image.options import ImageConfig
 
 
-def connected_parts(labels: np.ndarray) -> np.ndarray:
-    """Return the 4-connected parts of the regions of a label map.
+def find_masks(
+    finest: np.ndarray, rows: np.ndarray, distances: np.ndarray, config: ImageConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the instance-like masks of a photo that have a binary silhouette above 0, the best first.
 
     Args:
-        labels: (h, w) integers of at least 0.
+        finest: (h, w) integers of at least 0, the regions of the largest K.
+        rows: (h * w, C), the clustered rows.
+        distances: (h * w, h * w) between the rows.
+        config: `mask_area`, both ends of which are allowed, `mask_iou` and `max_masks`.
 
     Returns:
-        (h, w) int64, 0 .. parts - 1.
+        Masks (M, h, w) bool, which may overlap, and their silhouettes (M,) float64.
     """
-    from scipy.ndimage import label
+    smallest, largest = config.area
+    candidates = merge_tree(connected_components(finest), rows)
+    share = candidates.mean(axis=1)
+    candidates = candidates[(share >= smallest) & (share <= largest)]
+    scores = binary_silhouettes(distances, candidates)
+    candidates, scores = candidates[scores > 0], scores[scores > 0]
+    kept = mask_nms(candidates, scores, config.mask_iou)[: config.max_masks]
+    return candidates[kept].reshape(-1, *finest.shape), scores[kept]
 
-    parts = np.zeros(labels.shape, np.int64)
+
+def connected_components(labels: np.ndarray) -> np.ndarray:
+    """Return the 4-connected components of the regions of a label map, (h, w) int64 from 0."""
+    components = np.zeros(labels.shape, np.int64)
     count = 0
     for region in np.unique(labels):
         found, number = label(labels == region)
-        inside = found > 0
-        parts[inside] = found[inside] + count - 1
+        components += np.where(found > 0, found + count - 1, 0)
         count += number
-    return parts
+    return components
 
 
 def merge_tree(parts: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -61,14 +62,12 @@ def merge_tree(parts: np.ndarray, rows: np.ndarray) -> np.ndarray:
     Returns:
         (M, h * w) bool: every part and every merged part but the last, which is the whole photo; M = 2 R - 2.
     """
-    flat = parts.ravel()
-    count = int(flat.max()) + 1
-    size: dict[int, float] = {part: float((flat == part).sum()) for part in range(count)}
-    mean = {part: rows[flat == part].mean(axis=0) for part in range(count)}
-    masks = {part: flat == part for part in range(count)}
-    near: dict[int, set[int]] = {part: set() for part in range(count)}
+    masks = [parts.ravel() == part for part in range(int(parts.max()) + 1)]
+    size = [float(mask.sum()) for mask in masks]
+    mean = [rows[mask].mean(axis=0) for mask in masks]
+    near: dict[int, set[int]] = {part: set() for part in range(len(masks))}
     for first, second in ((parts[:, :-1], parts[:, 1:]), (parts[:-1], parts[1:])):
-        for a, b in np.unique(np.stack([first.ravel(), second.ravel()], axis=1), axis=0).tolist():
+        for a, b in set(zip(first.ravel().tolist(), second.ravel().tolist(), strict=True)):
             if a != b:
                 near[a].add(b)
                 near[b].add(a)
@@ -78,73 +77,65 @@ def merge_tree(parts: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
     queue = [(ward(a, b), a, b) for a in near for b in near[a] if a < b]
     heapq.heapify(queue)
-    new = count
     while queue:
         _, a, b = heapq.heappop(queue)
         if a not in near or b not in near:
             continue
-        masks[new] = masks[a] | masks[b]
-        size[new] = size[a] + size[b]
-        mean[new] = (size[a] * mean[a] + size[b] * mean[b]) / size[new]
+        new = len(masks)
+        masks.append(masks[a] | masks[b])
+        size.append(size[a] + size[b])
+        mean.append((size[a] * mean[a] + size[b] * mean[b]) / size[new])
         near[new] = (near.pop(a) | near.pop(b)) - {a, b}
         for other in near[new]:
             near[other] = (near[other] - {a, b}) | {new}
             heapq.heappush(queue, (ward(other, new), other, new))
-        new += 1
-    kept = [mask for mask in masks.values() if not mask.all()]
-    return np.stack(kept) if kept else np.zeros((0, flat.size), bool)
+    return np.array(masks[:-1], bool).reshape(-1, parts.size)
 
 
-def suppress(masks: np.ndarray, scores: np.ndarray, iou: float) -> np.ndarray:
-    """Return which masks remain when each drops those of lower score that overlap it by more than `iou`.
+def binary_silhouettes(distances: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return, for each mask, the mean silhouette of all points in the clusters "inside" and "outside" of it.
+
+    The values are those of `sklearn.metrics.silhouette_score` for each mask, from one matrix product for all masks.
 
     Args:
-        masks: (M, N) bool.
-        scores: (M,); of equals the first counts as the better.
+        distances: (N, N) float64, symmetric.
+        masks: (M, N) bool; each holds at least one point and leaves at least one out.
+
+    Returns:
+        (M,) float64 in [-1, 1].
+    """
+    count = masks.sum(axis=1, keepdims=True).astype(np.float64)
+    to_mask = (distances @ masks.T.astype(np.float64)).T
+    to_rest = distances.sum(axis=1) - to_mask
+    rest = masks.shape[1] - count
+    own = np.where(masks, count, rest)
+    within = np.where(masks, to_mask, to_rest) / np.maximum(own - 1, 1)
+    across = np.where(masks, to_rest / rest, to_mask / count)
+    larger = np.maximum(within, across)
+    # A point alone in its cluster has the silhouette 0.
+    values = np.divide(across - within, larger, out=np.zeros_like(larger), where=(larger > 0) & (own > 1))
+    return values.mean(axis=1)
+
+
+def mask_nms(masks: np.ndarray, scores: np.ndarray, iou: float) -> np.ndarray:
+    """Non-maximum suppression: each kept mask drops those of lower score that overlap it by more than `iou`.
+
+    The IoU is that of the masks. `torchvision.ops.nms` takes that of their boxes, which may be one where masks are not.
+
+    Args:
+        masks: (M, N) bool, none of them empty.
+        scores: (M,); of equal scores the first counts as the better.
         iou: intersection over union.
 
     Returns:
-        Indices of the masks that remain, best first.
+        int64 indices of the kept masks, best first.
     """
     values = masks.astype(np.float64)
     common = values @ values.T
     area = values.sum(axis=1)
-    overlap = common / np.maximum(area[:, None] + area - common, 1)
+    overlap = common / (area[:, None] + area - common)
     kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable").tolist():
-        if not kept or float(overlap[index, kept].max()) <= iou:
+    for index in np.argsort(-scores, kind="stable"):
+        if (overlap[index, kept] <= iou).all():
             kept.append(index)
     return np.array(kept, np.int64)
-
-
-def find_masks(
-    finest: np.ndarray,
-    rows: np.ndarray,
-    distances: np.ndarray,
-    *,
-    iou: float,
-    area: tuple[float, float],
-    most: int,
-) -> Masks:
-    """Return the instance-like masks of a photo.
-
-    Args:
-        finest: (h, w) int64, the regions of the largest K.
-        rows: (h * w, C), what was clustered.
-        distances: (h * w, h * w) between the rows.
-        iou: two masks that overlap by more are one.
-        area: smallest and largest share of the photo, both allowed.
-        most: how many masks at most.
-
-    Returns:
-        Masks with a binary silhouette above 0.
-    """
-    candidates = merge_tree(connected_parts(finest), rows)
-    share = candidates.mean(axis=1)
-    candidates = candidates[(share >= area[0]) & (share <= area[1])]
-    if not len(candidates):
-        return Masks(np.zeros((0, *finest.shape), bool), np.zeros(0))
-    scores = binary_silhouettes(distances, candidates)
-    candidates, scores = candidates[scores > 0], scores[scores > 0]
-    kept = suppress(candidates, scores, iou)[:most]
-    return Masks(candidates[kept].reshape(-1, *finest.shape), scores[kept])

@@ -1,9 +1,9 @@
-"""All heads of all layers of one photo merged into one dense symmetric operator (Eqns. 3 and 5 of the paper).
+"""All heads of all layers of one photo as one dense symmetric operator (Eqns. 3 and 5 of the paper).
 
 The graph of a head is A = exp(q k^T / sqrt(d)) between all pairs of nodes, so D^-1 A is the head's attention, a softmax
 over each row. As u^T D^-1 A u = u^T S u with S the symmetric part of D^-1 A, the mean over heads of Eqn. 3 is the
 quadratic form of one N x N matrix: the mean of g^T S g. Memory: that matrix, one matrix for each further grid, and
-where a head must be normalised one of a head; never one for each head.
+one of a head where a head must be normalised; never one for each head.
 """
 
 from __future__ import annotations
@@ -25,12 +25,7 @@ _ROWS = 256
 
 
 def heads_of(extraction: Extraction, row: int, layers: Sequence[LayerInfo]) -> Iterator[tuple[Grid, Tensor, Tensor]]:
-    """Yield (grid, q / sqrt(d), k) of every head of one photo, q and k (n, d) float32.
-
-    Args:
-        extraction: with q and k of the layers.
-        row: the photo's place in it.
-        layers: the layers.
+    """Yield (grid, q / sqrt(d), k) of every head of the photo at `row`, q and k (n, d) float32.
 
     Raises:
         FeatureError: a layer holds NaN or infinity.
@@ -41,21 +36,19 @@ def heads_of(extraction: Extraction, row: int, layers: Sequence[LayerInfo]) -> I
             if not bool(tensor.isfinite().all()):
                 raise FeatureError(f"layer {layer.name}: {name} holds NaN or infinity; use `dtype=float32`")
         width = layer.dim // layer.heads
-        for head in range(layer.heads):
-            columns = slice(head * width, (head + 1) * width)
-            yield extraction.grids[layer.name], q[:, columns] / math.sqrt(width), k[:, columns]
+        for q_head, k_head in zip(q.split(width, dim=1), k.split(width, dim=1), strict=True):
+            yield extraction.grids[layer.name], q_head / math.sqrt(width), k_head
 
 
-def attention_rows(q: Tensor, k: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield D^-1 A of one head, some rows at a time: (rows, softmax(q k^T) (rows, n) float32); q is scaled already."""
-    for start in range(0, len(q), _ROWS):
-        rows = slice(start, min(start + _ROWS, len(q)))
-        yield rows, torch.softmax(q[rows] @ k.T, dim=1)
+def attention_blocks(q: Tensor, k: Tensor) -> Iterator[Tensor]:
+    """Yield D^-1 A of one head in blocks of `_ROWS` rows: softmax(q k^T) (rows, n) float32; q is already scaled."""
+    for rows in q.split(_ROWS):
+        yield torch.softmax(rows @ k.T, dim=1)
 
 
 def balanced_attention(q: Tensor, k: Tensor) -> Tensor:
     """Return (n, n) float32 whose symmetric part is D'^-1/2 B D'^-1/2, B that of D^-1 A and D' its row sums."""
-    walk = torch.cat([part for _, part in attention_rows(q, k)])
+    walk = torch.cat(list(attention_blocks(q, k)))
     # Rows of D^-1 A sum to 1, so those of its symmetric part sum to half of 1 + the column's sum.
     scale = ((1 + walk.sum(dim=0)) / 2).rsqrt()
     return walk.mul_(scale[:, None]).mul_(scale)
@@ -64,13 +57,11 @@ def balanced_attention(q: Tensor, k: Tensor) -> Tensor:
 def head_graph(q: Tensor, k: Tensor, normalisation: Normalisation) -> Tensor:
     """Return S of one head, (n, n) float32, symmetric; see `MergedAttention`."""
     require_normalisation(normalisation)
-    if normalisation == "symmetric":
-        return symmetric_part(balanced_attention(q, k))
-    return symmetric_part(torch.cat([part for _, part in attention_rows(q, k)]))
+    balanced = normalisation == "symmetric"
+    return _symmetric_part(balanced_attention(q, k) if balanced else torch.cat(list(attention_blocks(q, k))))
 
 
-def symmetric_part(matrix: Tensor) -> Tensor:
-    """Return (M + M^T) / 2."""
+def _symmetric_part(matrix: Tensor) -> Tensor:
     return (matrix + matrix.T) / 2
 
 
@@ -84,14 +75,14 @@ class MergedAttention:
             and D' its row sums (normalised cut, no eigenvalue above 1).
 
     Attributes:
-        graphs: how many graphs were added.
+        graphs: number of graphs added.
     """
 
     def __init__(self, grid: Grid, normalisation: Normalisation) -> None:
         require_normalisation(normalisation)
         self.grid = grid
         self.graphs = 0
-        self._symmetric = normalisation == "symmetric"
+        self._balanced = normalisation == "symmetric"
         self._sums: dict[Grid, Tensor] = {}
 
     def add(self, extraction: Extraction, row: int, layers: Sequence[LayerInfo]) -> None:
@@ -103,13 +94,12 @@ class MergedAttention:
         for grid, q, k in heads_of(extraction, row, layers):
             if grid not in self._sums:
                 self._sums[grid] = torch.zeros((len(q), len(q)), dtype=torch.float32, device=q.device)
-            total = self._sums[grid]
             self.graphs += 1
-            if self._symmetric:
-                total += balanced_attention(q, k)
-                continue
-            for rows, part in attention_rows(q, k):
-                total[rows] += part
+            if self._balanced:
+                self._sums[grid] += balanced_attention(q, k)
+            else:
+                for rows, block in zip(self._sums[grid].split(_ROWS), attention_blocks(q, k), strict=True):
+                    rows += block
 
     def matrix(self) -> np.ndarray:
         """Return the operator, (N, N) float64, symmetric.
@@ -122,7 +112,7 @@ class MergedAttention:
         nodes = self.grid[0] * self.grid[1]
         merged = np.zeros((nodes, nodes))
         for grid, total in self._sums.items():
-            part = symmetric_part(total).double().cpu().numpy()
+            part = _symmetric_part(total).double().cpu().numpy()
             g = scaled_grid_map(self.grid, grid)
             # A product of sparse and dense is dense; the transposes keep the sparse factor on the left.
             merged += part if g is None else g.T @ (g.T @ part).T

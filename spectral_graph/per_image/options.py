@@ -1,4 +1,4 @@
-"""The options of `spectral-graph image`, which the command line, the checks and the record of the results read."""
+"""Options of `spectral-graph image`, for the command line, the checks and the record of the results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImageConfig(BaseModel):
     resample: Literal["bilinear", "nearest"] = Field("bilinear", description="resampling of the photos")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type that the model computes in")
     timesteps: str = Field("0-500", description="diffusion models: timestep of the noise, drawn from [0, 500)")
-    prompt: str = Field("", description="diffusion models: text that the model is told; none by default")
+    prompt: str = Field("", description="diffusion models: text prompt; none by default")
     passes: int = Field(20, description="diffusion models: draws of noise that the operator is the mean of", ge=1)
     batch: int = Field(4, description="photos in one forward pass, where neighbours in the list have one shape", ge=1)
     device: Device = Field(
@@ -107,7 +107,7 @@ def make_image_config(given: dict[str, Any]) -> ImageConfig:
     config = checked(ImageConfig, given)
     if config.choose == "eigengap" and config.candidates[0] >= config.channels:
         raise ConfigError(
-            f"`choose=eigengap` with `channels={config.channels}` can tell K below {config.channels} only, but "
+            f"`choose=eigengap` with `channels={config.channels}` can choose K below {config.channels} only, but "
             f"`clusters={config.clusters}` begins at {config.candidates[0]}; raise `channels`"
         )
     return config

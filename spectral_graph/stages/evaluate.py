@@ -12,8 +12,8 @@ from spectral_graph.config import RunConfig
 from spectral_graph.data.preprocess import crop_label
 from spectral_graph.errors import ImageError, StaleRunError
 from spectral_graph.evaluate.coordinates import coordinate_regression
+from spectral_graph.evaluate.scores import summarise
 from spectral_graph.evaluate.segmentation import SegmentationResult, evaluate_labels
-from spectral_graph.evaluate.summary import summarise
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.io.files import write_json
 from spectral_graph.io.readable import readable

@@ -23,7 +23,7 @@ import torch
 from spectral_graph.config import RunConfig
 from spectral_graph.data.preprocess import Prepared, Preprocess, network_size, parse_size
 from spectral_graph.data.read_ahead import read_ahead
-from spectral_graph.distributed.join import process_of_machine
+from spectral_graph.distributed.join import local_rank
 from spectral_graph.errors import DataError, FeatureError, ImageError
 from spectral_graph.features.batch_size import BUDGET, automatic_batch
 from spectral_graph.features.device import describe_device, find_device, reporting_full_memory
@@ -109,7 +109,7 @@ def extract(context: Context) -> None:
 
 
 def _plan(config: RunConfig, target: tuple[int, int]) -> _Plan:
-    device = find_device(config.device, process_of_machine())
+    device = find_device(config.device, local_rank())
     with reporting_full_memory(device, f"the model {config.model}", _SMALLER_MODEL):
         model = load_model(
             config.model,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from spectral_graph.config import RunConfig
-from spectral_graph.distributed.join import process_of_machine
+from spectral_graph.distributed.join import local_rank
 from spectral_graph.errors import ConfigError, DeviceMemoryError
 from spectral_graph.features.device import find_device, reporting_full_memory
 from spectral_graph.graph.operator import BlockOperator
@@ -39,7 +39,7 @@ def solver_device(context: Context, operator: BlockOperator, what: str) -> Itera
 
 def _usable(context: Context, operator: BlockOperator, what: str) -> torch.device | None:
     try:
-        device = find_device(context.config.device, process_of_machine())
+        device = find_device(context.config.device, local_rank())
         check_kernels(device)
         check_room(device, operator, context.config.channels)
     except (ConfigError, DeviceMemoryError) as error:

@@ -60,7 +60,7 @@ def test_label_files_of_no_photo_are_refused_if_all_are_and_counted_otherwise(ro
 
 
 def test_the_folder_is_refused_only_where_labels_are_asked_for(root):
-    from spectral_graph.per_image.listing import list_photos
+    from spectral_graph.per_image.command import list_photos
 
     put(root, "a_mask.png")
     assert [name for name, _ in list_photos([root], print)] == ["a", "b", "c", "d"]

@@ -1,4 +1,4 @@
-"""Processes that join a Comm as `torchrun` would have them, and what tests let them do."""
+"""Processes that join a Comm as those of `torchrun` do, and the functions that tests run in them."""
 
 import itertools
 import multiprocessing
@@ -73,7 +73,7 @@ def _joined(function, *arguments):
 
 
 def result_of(outcomes):
-    """Return the results of processes none of which raised."""
+    """Return the results, or raise the first error."""
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -81,7 +81,7 @@ def result_of(outcomes):
 
 
 def store_graph(path, dense, blocks=3, per_image=1):
-    """Store a symmetric matrix as the graph stage of scope `dataset` does: ranges of rows with columns of their own."""
+    """Store a symmetric matrix as the graph stage of scope `dataset` does: ranges of rows with local columns."""
     nodes = len(dense)
     store = GraphStore.create(path, {"nodes": nodes, "rounds": 1, "nodes_per_image": per_image})
     bounds = np.arange(blocks + 1) * (nodes // per_image) // blocks * per_image
@@ -181,7 +181,7 @@ def everything(comm):
     gathered = comm.gather(np.array([[rank, 2.5]], np.float32))
     total = comm.sum(np.array([0.1, 1e16, 1.0][rank % 3 :] + [0.1, 1e16, 1.0][: rank % 3]))
     single = comm.sum(np.float64(rank))
-    leader = comm.broadcast(np.array([rank + 7, 1]))
+    root = comm.broadcast(np.array([rank + 7, 1]))
     out = [np.full((rank + peer, 2), 10 * rank + peer, np.float32) for peer in range(size)]
     into = [np.empty((rank + peer, 2), np.float32) for peer in range(size)]
     before = comm.sent
@@ -190,7 +190,7 @@ def everything(comm):
     into[rank][:] = out[rank]
     comm.barrier()
     agreed = comm.agree(rank == 0), comm.agree(rank != 0)
-    return comm.is_rank0, gathered, total, single, leader, into, sent, agreed, comm.folder(Path("x")), comm.mine(10)
+    return comm.is_rank0, gathered, total, single, root, into, sent, agreed, comm.folder(Path("x")), comm.mine(10)
 
 
 def one_fails(comm):

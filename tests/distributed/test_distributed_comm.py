@@ -1,4 +1,4 @@
-"""What processes tell each other, by real processes on this machine."""
+"""The communicator, with real processes on this machine."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared_work import everything, in_processes, one_fails, result_of
 
 from spectral_graph.distributed.comm import ONE_PROCESS, Comm
-from spectral_graph.distributed.join import join_comm, process_number
+from spectral_graph.distributed.join import global_rank, join_comm
 from spectral_graph.errors import ConfigError, FormatError, LostProcessError
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
@@ -23,12 +23,12 @@ def test_every_operation_with_real_processes(size):
     expected = np.zeros(3)
     for rank in range(size):
         expected = expected + np.array(numbers[rank % 3 :] + numbers[: rank % 3])
-    for rank, (leads, gathered, total, single, leader, into, sent, agreed, folder, mine) in enumerate(found):
-        assert leads == (rank == 0)
+    for rank, (is_rank0, gathered, total, single, root, into, sent, agreed, folder, mine) in enumerate(found):
+        assert is_rank0 == (rank == 0)
         np.testing.assert_array_equal(np.stack(gathered), [[[peer, 2.5]] for peer in range(size)])
         np.testing.assert_array_equal(total, expected)  # bit by bit: added in the order of the ranks
         assert float(single) == sum(range(size))
-        np.testing.assert_array_equal(leader, [7, 1])
+        np.testing.assert_array_equal(root, [7, 1])
         for peer in range(size):
             np.testing.assert_array_equal(into[peer], np.full((rank + peer, 2), 10 * peer + rank))
         assert sent == sum(8 * (rank + peer) for peer in range(size) if peer != rank)
@@ -42,7 +42,7 @@ def test_an_error_in_one_process_names_it_and_ends_the_others():
     first, second = in_processes(2, one_fails)
     assert time.monotonic() - began < 20
     assert isinstance(second, FormatError) and str(second) == "process 1 of 2: block 7 is damaged"
-    assert isinstance(first, LostProcessError) and str(first).startswith("process 0 of 2: another process")
+    assert isinstance(first, LostProcessError) and str(first).startswith("process 0 of 2: ")
 
 
 @given(count=st.integers(0, 300), size=st.integers(1, 20))
@@ -73,11 +73,11 @@ def test_one_process_is_alone_and_sends_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', which is no number of processes"),
-        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
-        ({"MASTER_PORT": ""}, "WORLD_SIZE is 2, but MASTER_PORT is not set; start several processes with torchrun"),
-        ({"SPECTRAL_GRAPH_BACKEND": "mpi"}, "SPECTRAL_GRAPH_BACKEND is 'mpi'; choose gloo or nccl"),
-        ({"SPECTRAL_GRAPH_BACKEND": "nccl", "LOCAL_RANK": "99"}, "nccl needs a GPU for every process"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE.*two"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE.*0"),
+        ({"MASTER_PORT": ""}, "MASTER_PORT"),
+        ({"SPECTRAL_GRAPH_BACKEND": "mpi"}, "SPECTRAL_GRAPH_BACKEND.*mpi"),
+        ({"SPECTRAL_GRAPH_BACKEND": "nccl", "LOCAL_RANK": "99"}, "nccl.*process 99"),
     ],
 )
 def test_a_wrong_environment_is_named(change, message):
@@ -85,7 +85,7 @@ def test_a_wrong_environment_is_named(change, message):
         pass
 
 
-def test_process_number_is_that_of_torchrun():
-    assert process_number({}) == 0
-    assert process_number(TORCHRUN) == 1
-    assert process_number({"RANK": "3"}) == 0
+def test_global_rank_is_that_of_torchrun():
+    assert global_rank({}) == 0
+    assert global_rank(TORCHRUN) == 1
+    assert global_rank({"RANK": "3"}) == 0

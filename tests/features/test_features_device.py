@@ -14,7 +14,7 @@ from PIL import Image
 from spectral_graph.cli.commands import main
 from spectral_graph.cli.info import describe
 from spectral_graph.config import make_config
-from spectral_graph.distributed.join import process_of_machine
+from spectral_graph.distributed.join import local_rank
 from spectral_graph.errors import ConfigError, DeviceMemoryError
 from spectral_graph.features import load_model
 from spectral_graph.features.device import describe_device, find_device, reporting_full_memory
@@ -58,9 +58,9 @@ def test_a_name_becomes_a_device(gpus: Any) -> None:
 
 
 def test_processes_of_a_machine_are_counted() -> None:
-    assert process_of_machine({}) == 0
-    assert process_of_machine({"WORLD_SIZE": "8", "LOCAL_RANK": "3", "RANK": "7"}) == 3
-    assert process_of_machine({"WORLD_SIZE": "1", "LOCAL_RANK": "3"}) == 0
+    assert local_rank({}) == 0
+    assert local_rank({"WORLD_SIZE": "8", "LOCAL_RANK": "3", "RANK": "7"}) == 3
+    assert local_rank({"WORLD_SIZE": "1", "LOCAL_RANK": "3"}) == 0
 
 
 @pytest.mark.parametrize("name", ["gpu0", "mps", "cuda:x", "cuda:-1", "", "cuda:99999"])

@@ -1,8 +1,10 @@
-"""`spectral-graph image` as a user meets it: results, resume, bad photos, bad options."""
+"""`spectral-graph image`: results, resume, bad photos, bad options."""
 
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,11 @@ import pytest
 from PIL import Image
 
 from spectral_graph.cli.commands import main
-from spectral_graph.evaluate.confusion import confusion
 from spectral_graph.features.noise import Noise
 from spectral_graph.per_image import store
+from spectral_graph.per_image.command import list_photos
 from spectral_graph.per_image.forward import PhotoSolver
-from spectral_graph.per_image.listing import list_photos
 from spectral_graph.per_image.options import make_image_config
-from spectral_graph.per_image.oracle import Oracle
 
 MODEL = "vit_tiny_patch16_224"
 FILES = {"result.json", "result.npz", "labels.png", "regions.png", "eigenvectors.png", "masks.png"}
@@ -53,10 +53,10 @@ def results(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.glob("*/*"))}
 
 
-def test_photos_become_folders_and_a_page_and_a_bad_one_is_listed(call, photos, tmp_path):
-    code, words = call(photos)
+def test_each_photo_gets_a_folder_and_a_bad_photo_is_listed(call, photos, tmp_path):
+    code, stderr = call(photos)
     assert code == 0
-    assert "skipped no" in words and "no.jpg" in words
+    assert "skipped no" in stderr and "no.jpg" in stderr
     out = tmp_path / "out"
     names = {p.name for p in out.iterdir() if p.is_dir()}
     (deep,) = names - {"a", "flat"}
@@ -76,7 +76,7 @@ def test_photos_become_folders_and_a_page_and_a_bad_one_is_listed(call, photos, 
     assert json.loads((out / "image.json").read_text())["skipped"][0][0] == "no"
 
 
-def test_a_second_call_keeps_what_is_done_and_makes_what_is_missing(call, photos, tmp_path, monkeypatch):
+def test_second_call_computes_missing_results_only(call, photos, tmp_path, monkeypatch):
     call(photos)
     out = tmp_path / "out"
     before = results(out)
@@ -98,7 +98,7 @@ def test_a_second_call_keeps_what_is_done_and_makes_what_is_missing(call, photos
     assert sorted(written[2:])[0] == "a" and len(written) == 5
 
 
-def test_an_interrupted_call_leaves_no_half_result(call, photos, tmp_path, monkeypatch):
+def test_interrupted_call_leaves_no_partial_result(call, photos, tmp_path, monkeypatch):
     call(photos, out="whole")
 
     def stop(*_):
@@ -112,10 +112,10 @@ def test_an_interrupted_call_leaves_no_half_result(call, photos, tmp_path, monke
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
-def test_other_options_do_not_mix(call, photos, tmp_path):
+def test_results_of_other_options_are_refused(call, photos, tmp_path):
     call(photos)
-    code, words = call(photos, "--channels", "6")
-    assert code == 2 and "--channels is 6" in words and "was made with 10" in words
+    code, stderr = call(photos, "--channels", "6")
+    assert code == 2 and "--channels is 6" in stderr
     assert call(photos / "a.png", "--channels", "6", "--force")[0] == 0
     page = (tmp_path / "out" / "index.html").read_text()
     assert "a/regions.png" in page and "flat/regions.png" not in page
@@ -126,8 +126,8 @@ def test_another_photo_of_the_same_name_is_not_overwritten(call, photos, tmp_pat
     other = tmp_path / "other"
     other.mkdir()
     Image.new("RGB", (90, 90), (9, 200, 40)).save(other / "a.png")
-    code, words = call(other / "a.png")
-    assert code == 2 and "another photo of this name" in words
+    code, stderr = call(other / "a.png")
+    assert code == 2 and "photos/a.png" in stderr
     assert json.loads((tmp_path / "out" / "a" / "result.json").read_text())["photo"].endswith("photos/a.png")
 
 
@@ -139,43 +139,43 @@ def test_solvers_and_choices_run_through(call, photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "stderr"),
     [
         (["--clusters", "10-2"], "--clusters 10-2"),
-        (["--clusters", "many"], "give K as 2-10"),
+        (["--clusters", "many"], "--clusters many"),
         (["--mask-area", "0.9-0.1"], "--mask-area 0.9-0.1"),
         (["--mask-iou", "1.5"], "--mask-iou 1.5"),
         (["--learning-rate", "inf"], "--learning-rate inf"),
         (["--solver", "magic"], "--solver magic"),
         (["--layers", "5-40"], "40"),
-        (["--channels", "1000"], "--channels 1000: the photo has 35 nodes"),
+        (["--channels", "1000"], "--channels 1000"),
         (["--timesteps", "x"], "timesteps 'x'"),
-        (["--choose", "eigengap", "--clusters", "12"], "raise --channels"),
+        (["--choose", "eigengap", "--clusters", "12"], "--choose eigengap"),
     ],
 )
-def test_wrong_options_are_worded(call, photos, more, words):
+def test_wrong_option_is_named(call, photos, more, stderr):
     code, found = call(photos / "a.png", *more)
     assert code == 2
-    assert found.strip().splitlines()[-1].startswith("error: ") and words in found
+    assert found.strip().splitlines()[-1].startswith("error: ") and stderr in found
 
 
-def test_missing_photos_and_foreign_folders_are_worded(call, photos, tmp_path):
-    assert "there is no such photo" in call(tmp_path / "nowhere.jpg")[1]
+def test_missing_photos_and_foreign_folders_are_named(call, photos, tmp_path):
+    assert "nowhere.jpg" in call(tmp_path / "nowhere.jpg")[1]
     (tmp_path / "empty").mkdir()
-    assert "no image in this folder" in call(tmp_path / "empty")[1]
+    assert str(tmp_path / "empty") in call(tmp_path / "empty")[1]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    code, words = call(photos, out="mine")
-    assert code == 2 and "thesis.tex" in words
-    code, words = call(photos / "no.jpg")
-    assert code == 2 and "none of the 1 photos could be used" in words
+    code, stderr = call(photos, out="mine")
+    assert code == 2 and "thesis.tex" in stderr
+    code, stderr = call(photos / "no.jpg")
+    assert code == 2 and "no.jpg" in stderr.splitlines()[-1]
 
 
 def test_loops_of_links_are_skipped_and_listed(call, photos):
     (photos / "loop.png").symlink_to(photos / "loop.png")
     (photos / "deep" / "up").symlink_to(photos, target_is_directory=True)
-    code, words = call(photos)
-    assert code == 0 and "skipped loop:" in words and "Too many levels of symbolic links" in words
+    code, stderr = call(photos)
+    assert code == 0 and "skipped loop:" in stderr and "Too many levels of symbolic links" in stderr
 
 
 def pages(*photos, folder):
@@ -190,10 +190,10 @@ def test_results_do_not_become_photos(call, photos, monkeypatch):
     monkeypatch.chdir(photos)
     found = set()
     for _ in range(3):
-        code, words = call(".", out="photos/runs/image")
+        code, stderr = call(".", out="photos/runs/image")
         assert code == 0
         found.add(frozenset(path.parent.name for path in (photos / "runs" / "image").glob("*/result.json")))
-    assert len(found) == 1 and len(found.pop()) == 3 and "runs/image" in words
+    assert len(found) == 1 and len(found.pop()) == 3 and "runs/image" in stderr
     assert call(photos / "runs" / "image", out="more")[0] == 2
     assert "runs/image" in call(photos / "runs" / "image", out="more")[1]
 
@@ -201,17 +201,17 @@ def test_results_do_not_become_photos(call, photos, monkeypatch):
 ODD = ("image.json.png", "index.html.png", "result.json.jpg", "con.png", "nul.x.png", "-rf.png", "end..png", "a b.png")
 
 
-def test_photos_named_like_files_of_ours(call, tmp_path):
+def test_photos_named_like_result_files(call, tmp_path):
     pages(*ODD, folder=tmp_path / "odd")
-    code, words = call(tmp_path / "odd", "--clusters", "2")
+    code, stderr = call(tmp_path / "odd", "--clusters", "2")
     out = tmp_path / "out"
-    assert code == 0 and "skipped" not in words
+    assert code == 0 and "skipped" not in stderr
     names = [path.parent.name for path in out.glob("*/result.json")]
     assert len(names) == len(ODD) and json.loads((out / "image.json").read_text())["skipped"] == []
     for name in names:
         assert name.partition(".")[0].casefold() not in ("con", "nul") and name[0] not in ".-" and name[-1] != "."
     before = results(out)
-    code, words = call(tmp_path / "odd", "--clusters", "2")
+    code, stderr = call(tmp_path / "odd", "--clusters", "2")
     assert code == 0 and results(out) == before
 
 
@@ -227,24 +227,24 @@ def test_names_are_those_of_earlier_builds_where_they_are_safe(tmp_path):
     assert len(list_photos(twice, print)) == 5
 
 
-def test_what_is_not_ours_is_not_replaced(call, photos, tmp_path):
+def test_foreign_files_are_not_replaced(call, photos, tmp_path):
     assert call(photos / "flat.png")[0] == 0
     out = tmp_path / "out"
     (out / "a").write_text("my notes")
     (out / "deep").mkdir()
     for more in ([], ["--force"]):
-        code, words = call(photos / "a.png", *more)
-        assert code == 2 and "a" in words and (out / "a").read_text() == "my notes"
+        code, stderr = call(photos / "a.png", *more)
+        assert code == 2 and "a" in stderr and (out / "a").read_text() == "my notes"
     (out / "a").unlink()
     (out / "a").mkdir()
     (out / "a" / "thesis.tex").write_text("x")
-    code, words = call(photos / "a.png")
-    assert code == 2 and "thesis.tex" in words and (out / "a" / "thesis.tex").exists()
+    code, stderr = call(photos / "a.png")
+    assert code == 2 and "thesis.tex" in stderr and (out / "a" / "thesis.tex").exists()
     (out / "a" / "thesis.tex").rename(out / "a" / "result.json")
-    assert call(photos / "a.png")[0] == 0, "a damaged result of ours is made anew"
+    assert call(photos / "a.png")[0] == 0, "a damaged result is recomputed"
 
 
-def test_a_photo_of_equal_size_is_made_anew(call, photos, tmp_path):
+def test_changed_photo_of_equal_size_is_recomputed(call, photos, tmp_path):
     pages("same.bmp", folder=photos)
     Image.new("RGB", (96, 80), (1, 2, 3)).save(photos / "same.bmp")
     assert call(photos / "same.bmp")[0] == 0
@@ -257,12 +257,12 @@ def test_a_photo_of_equal_size_is_made_anew(call, photos, tmp_path):
     assert first["sha256"] != second["sha256"] and about.st_size == (photos / "same.bmp").stat().st_size
 
 
-def test_names_that_are_not_utf_8_are_done_once(call, tmp_path, monkeypatch):
+def test_photos_with_names_that_are_not_utf_8(call, tmp_path, monkeypatch):
     pages(os.fsdecode(b"caf\xe9.png"), "ärger.png", folder=tmp_path / "odd")
     (tmp_path / "odd" / os.fsdecode(b"bad\xff.png")).touch()
     os.mkfifo(tmp_path / "odd" / "pipe.png")
-    code, words = call(tmp_path / "odd")
-    assert code == 0 and "bad\\xff" in words and "pipe.png" in words
+    code, stderr = call(tmp_path / "odd")
+    assert code == 0 and "bad\\xff" in stderr and "pipe.png" in stderr
     monkeypatch.setattr(store.Results, "write", lambda *_: pytest.fail("it was done"))
     assert call(tmp_path / "odd")[0] == 0
 
@@ -300,35 +300,7 @@ def test_draws_of_noise_differ_by_pass_and_photo(model_weights):
     assert steps[0] != steps[1] and solver.passes == 1
 
 
-def test_oracle_is_that_of_a_loop_over_regions():
-    generator = np.random.default_rng(0)
-    oracle = Oracle(["x", "y", "z"])
-    total = np.zeros((3, 3), int)
-    expected = []
-    for _ in range(4):
-        regions = generator.integers(0, 4, (5, 6))
-        label = np.kron(generator.integers(-1, 3, (5, 6)), np.ones((2, 2), int)).astype(np.int16)
-        large = np.kron(regions, np.ones((2, 2), int))
-        decoded = np.zeros_like(large)
-        for region in range(4):
-            inside = label[(large == region) & (label >= 0)]
-            decoded[large == region] = np.bincount(inside, minlength=3).argmax() if inside.size else 0
-        counts = confusion(decoded, label, 3, 3)
-        union = counts.sum(0) + counts.sum(1) - counts.diagonal()
-        expected.append((counts.diagonal()[union > 0] / union[union > 0]).mean())
-        total += counts
-        assert oracle.add(regions, label) == pytest.approx(expected[-1])
-    assert oracle.add(np.zeros((2, 2), int), np.full((4, 4), -1)) is None
-    union = total.sum(0) + total.sum(1) - total.diagonal()
-    assert oracle.per_photo == pytest.approx(np.mean(expected))
-    assert oracle.whole == pytest.approx((total.diagonal() / union).mean())
-    assert Oracle(["x"]).per_photo is None and Oracle(["x"]).whole is None
-
-
 def test_importing_the_command_line_stays_light():
-    import subprocess
-    import sys
-
     code = "import sys, spectral_graph.cli.commands; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not set(loaded) & {"timm", "matplotlib", "sklearn"}

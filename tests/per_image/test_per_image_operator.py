@@ -111,11 +111,11 @@ def test_g_keeps_a_constant_column_at_its_length():
     assert scaled_grid_map((6, 4), (6, 4)) is None
 
 
-def test_nan_and_nothing_are_refused_in_words():
+def test_nan_and_no_layers_are_refused():
     extraction = extraction_of()
     extraction.layers["b"]["k"][1, 0, 0] = float("nan")
     merged = MergedAttention((6, 4), "random_walk")
-    with pytest.raises(FeatureError, match="layer b: k holds NaN"):
+    with pytest.raises(FeatureError, match=r"layer b: k.*`dtype=float32`"):
         merged.add(extraction, 1, layers_of())
     with pytest.raises(GraphError, match="`layers`"):
         MergedAttention((6, 4), "symmetric").matrix()
@@ -134,7 +134,7 @@ def test_both_eigensolvers_agree_with_numpy(monkeypatch, lanczos):
 
 
 def test_too_many_eigenvectors_are_refused():
-    with pytest.raises(ConfigError, match="`channels=5`: the photo has 4 nodes"):
+    with pytest.raises(ConfigError, match="`channels=5`"):
         leading_eigenvectors(np.eye(4), 5)
 
 
@@ -166,7 +166,7 @@ def test_gradient_of_adam_is_that_of_autograd(normalisation):
     torch.testing.assert_close(gradient.double(), free.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_adam_comes_near_the_exact_value_and_repeats_itself():
+def test_adam_approaches_the_exact_value_and_is_deterministic():
     extraction = extraction_of(5, scale=0.5)
     merged = MergedAttention((6, 4), "symmetric")
     merged.add(extraction, 0, layers_of())

@@ -10,18 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectral_graph.evaluate.confusion import confusion
-from spectral_graph.evaluate.matching import greedy
+from spectral_graph.evaluate.confusion import confusion, greedy
 from spectral_graph.evaluate.scores import score
-from spectral_graph.segment import upsample_labels
+from spectral_graph.segment.upsample import upsample_labels
 
 
 class Oracle:
-    """Scores of regions, photo by photo.
-
-    Args:
-        classes: names of the classes.
-    """
+    """mIoU of regions over the named classes, photo by photo."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
@@ -29,14 +24,11 @@ class Oracle:
         self._photos: list[float] = []
 
     def add(self, regions: np.ndarray, label: np.ndarray) -> float | None:
-        """Score one photo.
+        """Return the mIoU of one photo, over the classes that occur in it or in its decoding; None without a label.
 
         Args:
             regions: (h, w) integers of at least 0 on the photo's grid; enlarged by nearest neighbour.
             label: (H, W) class ids, -1 ignored, showing the same window.
-
-        Returns:
-            Mean IoU over the classes that occur in the photo or in its decoding; None without a labelled pixel.
         """
         clusters = int(regions.max()) + 1
         counts = confusion(upsample_labels(regions, label.shape), label, clusters, len(self._classes))
@@ -49,10 +41,10 @@ class Oracle:
 
     @property
     def per_photo(self) -> float | None:
-        """Mean over photos of their mean IoU; None without any."""
+        """Mean over photos of their mIoU; None without any."""
         return float(np.mean(self._photos)) if self._photos else None
 
     @property
     def whole(self) -> float | None:
-        """Mean IoU from one confusion matrix over all photos; None without any."""
+        """The mIoU from one confusion matrix over all photos; None without any."""
         return score(self._by_class, np.arange(len(self._classes)), self._classes, "greedy").miou
