@@ -11,8 +11,15 @@ from spectral_graph.data.coco_json import LabelMap, Panoptic, read_panoptic
 from spectral_graph.data.dataset import Dataset, ImageRecord
 from spectral_graph.data.label_map import look_up, open_label
 from spectral_graph.data.labels import LabelSet
-from spectral_graph.data.layout import choose_split, first_folder
-from spectral_graph.data.listed_files import MAP_SUFFIXES, PHOTO_SUFFIXES, ListedFiles, without_suffix
+from spectral_graph.data.layout import (
+    MAP_SUFFIXES,
+    PHOTO_SUFFIXES,
+    ListedFiles,
+    choose_split,
+    coco_photos,
+    first_folder,
+    without_suffix,
+)
 from spectral_graph.errors import DataError, ImageError
 from spectral_graph.io.inside import inside
 
@@ -50,11 +57,7 @@ class CocoPanoptic(Dataset):
             "the panoptic label maps",
             f"unpack panoptic_{self.split}.zip of the official panoptic_annotations_trainval2017.zip there",
         )
-        photos = first_folder(
-            [root / self.split, root / "images" / self.split],
-            "the photos",
-            f"unpack the official {self.split}.zip there",
-        )
+        photos = coco_photos(root, self.split)
         content = read_panoptic(source, labels)
         self.classes = content.classes
         self.notes = _strays(content, source)
@@ -71,13 +74,13 @@ class CocoPanoptic(Dataset):
             if label_map is not None:
                 self._maps[key] = label_map
                 path = inside(masks, label_map.file_name, source, follow_links=True)
-            records.append(ImageRecord(key, photo, path if path is not None and files.there(path) else None))
+            records.append(ImageRecord(key, photo, path if path is not None and files.exists(path) else None))
             if name in content.licences:
                 self._licences[key] = content.licences[name]
         self.records = sorted(records, key=lambda record: record.id)
 
     def licence(self, record: ImageRecord) -> tuple[str, str] | None:
-        """Return the name of the photo's licence and its address at Flickr, as far as the annotation file has them."""
+        """Return the photo's licence and its address at Flickr; None if the annotation file lacks them."""
         return self._licences.get(record.id)
 
     def read_label(self, record: ImageRecord) -> np.ndarray | None:
@@ -112,9 +115,9 @@ def _strays(content: Panoptic, source: Path) -> tuple[str, ...]:
     count = len(content.strays)
     if all(label_map is None for label_map in content.label_maps.values()):
         raise DataError(
-            f"{source}: none of its {count} annotations is of an image that it lists (the first: {content.strays[0]}); "
-            "the ids of images and annotations must be equal and of one type"
+            f"{source}: none of its {count} annotations belongs to an image that it lists (the first: "
+            f"{content.strays[0]}); the ids of images and annotations must be equal and of one type"
         )
     return (
-        f"{count} annotations of {source.name} are of images that it does not list (the first: {content.strays[0]})",
+        f"{count} annotations of {source.name} belong to images that it does not list (the first: {content.strays[0]})",
     )

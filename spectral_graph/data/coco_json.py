@@ -11,9 +11,8 @@ import numpy as np
 from pydantic import Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from spectral_graph.data.class_names import checked_names
 from spectral_graph.data.labels import COARSE_CLASSES, IGNORED, LabelSet
-from spectral_graph.data.text_file import read_bytes
+from spectral_graph.data.text_file import checked_names, read_bytes
 from spectral_graph.errors import DataError
 
 _CURE = "fetch it again from cocodataset.org"
@@ -68,7 +67,7 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class Panoptic:
-    """What an annotation file says.
+    """Content of an annotation file.
 
     Attributes:
         classes: names of the classes.
@@ -104,22 +103,19 @@ def read_panoptic(source: Path, labels: LabelSet) -> Panoptic:
         label_maps = _unique(found, "annotation of image")
         strays = tuple(repr(a["image_id"]) for a in content["annotations"] if a["image_id"] not in names)
         licences = _licences(content)
-    except ValidationError as error:
-        raise _damaged(source, _in_words(error)) from error
-    except RecursionError as error:
-        raise _damaged(source, "its entries are nested too deeply") from error
-    except KeyError as error:
-        raise _damaged(source, f"no entry {error}") from error
-    except (ValueError, OSError, MemoryError) as error:
-        raise _damaged(source, str(error) or type(error).__name__) from error
+    except (ValueError, KeyError, RecursionError, OSError, MemoryError) as error:
+        why = _reason(error)
+        raise DataError(f"{source} is damaged or no panoptic annotation file ({why}); {_CURE}") from error
     return Panoptic(classes, {name: label_maps.get(key) for key, name in names.items()}, licences, strays)
 
 
-def _damaged(source: Path, why: str) -> DataError:
-    return DataError(f"{source} is damaged or no panoptic annotation file ({why}); {_CURE}")
-
-
-def _in_words(error: ValidationError) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "its entries are nested too deeply"
+    if isinstance(error, KeyError):
+        return f"no entry {error}"
+    if not isinstance(error, ValidationError):
+        return str(error) or type(error).__name__
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "missing":
         *place, name = first["loc"]
@@ -132,7 +128,7 @@ def _unique(pairs: list[tuple[Any, Any]], what: str) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{what} {key!r} is there twice")
+            raise ValueError(f"{what} {key!r} occurs twice")
         found[key] = value
     return found
 
@@ -165,7 +161,7 @@ def _label_map(annotation: dict[str, Any], class_of: dict[int | str, int]) -> La
 
 
 def _licences(content: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return the licences that are well-formed; nothing but the report's credits depends on them."""
+    """Return the well-formed licences; only the credits in the report depend on them."""
     entries = content.get("licenses")
     names = {
         entry["id"]: entry["name"]

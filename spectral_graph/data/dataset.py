@@ -1,4 +1,4 @@
-"""What every data set offers to the rest of the program."""
+"""Interface of a data set."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Dataset(ABC):
         classes: class names; index = class id in the label maps. Empty for unlabelled folders.
         records: the images in a fixed order (sorted by id).
         root: its folder; None for data that come with the package, and where it is not known.
-        notes: what a reader of the results must know about this data set, one sentence each.
-        left_out: what was found in its folder and is not used, one sentence each; said at the start.
+        notes: sentences about this data set for the reader of the results.
+        left_out: sentences about files in its folder that are not used, shown at the start.
         annotations: files besides the photos and label maps that the labels depend on.
         unreadable_labels: (id, reason) of the label maps that `inspect_labels` found to be unusable.
         turns: whether `is_turned` may be true for a photo.
@@ -56,10 +56,10 @@ class Dataset(ABC):
     turns: bool = False
 
     def inspect_labels(self) -> None:
-        """Note, before any long work, which photos and label maps are missing.
+        """Add a note on missing photos and label maps, before any long work.
 
         Raises:
-            DataError: the label maps cannot be used; see the data sets.
+            DataError: the label maps cannot be used.
         """
         if self.classes and any(record.label is None or _is_missing(record.image) for record in self.records):
             self.notes = (*self.notes, counted(self))
@@ -84,7 +84,7 @@ class Dataset(ABC):
         return None
 
     def is_turned(self, record: ImageRecord) -> bool:
-        """Tell whether `read_image` turns this photo upright by its EXIF orientation."""
+        """Return whether `read_image` turns this photo upright by its EXIF orientation."""
         return False
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spectral_graph.data.class_names import read_class_names
 from spectral_graph.data.dataset import Dataset, ImageRecord, counted
 from spectral_graph.data.folder_labels import pair, refuse_label_maps_among
 from spectral_graph.data.images import read_image
 from spectral_graph.data.label_map import read_index_map
 from spectral_graph.data.label_values import UNLABELLED, FoundValues, ValueClasses, decide_classes, find_values
+from spectral_graph.data.text_file import read_class_names
 from spectral_graph.data.walk import find_photos, photo_ids, walk
 from spectral_graph.errors import DataError
 
@@ -76,11 +76,11 @@ class ImageFolder(Dataset):
         return self._values.names if any(record.label for record in self.records) else self._names or ()
 
     def inspect_labels(self) -> None:
-        """Read all label maps once, and note what they hold, what is left out and what cannot be used.
+        """Read all label maps once, and add notes on their values, unused files and unusable maps.
 
         Raises:
-            DataError: no file in labels/ is of a photo, none of the label maps can be used, all of their pixels count
-                as unlabelled, or label maps would be taken for photos.
+            DataError: no file in labels/ belongs to a photo, none of the label maps can be used, all of their pixels
+                count as unlabelled, or label maps would be taken for photos.
         """
         refuse_label_maps_among(self._photos, self._folder)
         if self._pairing is None:
@@ -100,7 +100,7 @@ class ImageFolder(Dataset):
         if not self.classes or set(self._found.values) <= self._values.void:
             raise DataError(
                 f"{self._pairing.folder}: every pixel of the label maps counts as unlabelled (values found: "
-                f"{', '.join(map(str, sorted(self._found.values)))}); say with `ignore` which values are to be ignored"
+                f"{', '.join(map(str, sorted(self._found.values)))}); name the values to ignore with `ignore`"
             )
         self.notes += self._values.notes
         if self.unreadable_labels:
@@ -110,23 +110,15 @@ class ImageFolder(Dataset):
             )
 
     def read_image(self, record: ImageRecord) -> Image.Image:
-        """Return the photo as an RGB image at its own resolution, upright if it has no label map.
-
-        Raises:
-            ImageError: the file is missing or damaged; the message names it.
-        """
+        """Return the photo as an RGB image, upright if it has no label map; see `Dataset.read_image`."""
         return read_image(record.image, upright=self.is_turned(record))
 
     def is_turned(self, record: ImageRecord) -> bool:
-        """Tell whether the photo is turned upright by its EXIF orientation: it is where it has no label map."""
+        """Return whether the photo is turned upright by its EXIF orientation: if it has no label map."""
         return record.label is None
 
     def read_label(self, record: ImageRecord) -> np.ndarray | None:
-        """Return the label map (H, W) int16 at its own resolution, -1 where ignored; None where there is none.
-
-        Raises:
-            ImageError: the file is damaged, or holds a value that is no class.
-        """
+        """Return the label map; see `Dataset.read_label`. ImageError if it holds a value that is no class."""
         if record.label is None:
             return None
         return self._values.translate(read_index_map(record.label), record.label)

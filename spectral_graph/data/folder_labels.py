@@ -1,4 +1,4 @@
-"""Which file in `labels/` is the label map of which photo in `images/`."""
+"""Pairs of the photos in `images/` and the label maps in `labels/`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from spectral_graph.data.listed_files import MAP_SUFFIXES
+from spectral_graph.data.layout import MAP_SUFFIXES
 from spectral_graph.errors import DataError
 
 _REFUSED = (".jpg", ".jpeg", ".gif", ".webp", ".jp2", ".avif")
-"""Taken where nothing else is there, so that reading them says what is wrong with the format."""
+"""Paired only where no other file is there: reading them then reports that the format is unsuitable."""
 
 _LABEL_FOLDERS = frozenset(
     (
@@ -20,8 +20,6 @@ _LABEL_FOLDERS = frozenset(
         *("segmentation", "segmentations", "segmentationclass", "target", "targets"),
     )
 )
-
-RULE = "the label map of images/PATH.jpg is labels/PATH.png (or .tif, .bmp), or labels/PATH.jpg.png"
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Pairing:
     Attributes:
         folder: `labels/`.
         label_of: photo -> label map; photos relative to `images/`, label maps to `labels/`.
-        unused: files in `labels/` that are of no photo, relative to it, sorted.
+        unused: files in `labels/` that belong to no photo, relative to it, sorted.
         rivals: a photo and two label maps of it, if there is such a photo.
     """
 
@@ -41,10 +39,10 @@ class Pairing:
     rivals: tuple[Path, Path, Path] | None
 
     def check(self, photos: Sequence[Path]) -> None:
-        """Refuse label files that would be left out although they were meant to be used.
+        """Refuse pairs that are surely not meant.
 
         Raises:
-            DataError: no file is of a photo, or two are of one.
+            DataError: no file in `labels/` belongs to a photo, or a photo has two label maps.
         """
         if self.rivals:
             photo, first, second = self.rivals
@@ -52,15 +50,16 @@ class Pairing:
         if self.unused and not self.label_of:
             raise DataError(
                 f"{self.folder}: none of its {len(self.unused)} files has the name of a photo (the first file: "
-                f"{self.unused[0]}, the first photo: {photos[0]}); {RULE}. Rename the files, or name "
+                f"{self.unused[0]}, the first photo: {photos[0]}); the label map of images/PATH.jpg is labels/PATH.png "
+                "(or .tif, .bmp), or labels/PATH.jpg.png. Rename the files, or name "
                 f"{self.folder.parent / 'images'} with `root` to work without labels"
             )
 
     def notes(self) -> tuple[str, ...]:
-        """Return what was left out or used twice, one sentence each."""
+        """Return sentences on files that are left out or used twice."""
         found = []
         if self.unused:
-            found.append(f"{len(self.unused)} files in labels/ are of no photo (the first: {self.unused[0]})")
+            found.append(f"{len(self.unused)} files in labels/ belong to no photo (the first: {self.unused[0]})")
         elif not self.label_of:
             found.append("labels/ is empty")
         for label, count in Counter(self.label_of.values()).most_common(1):
@@ -70,9 +69,9 @@ class Pairing:
 
 
 def pair(photos: Sequence[Path], files: Iterable[Path], folder: Path) -> Pairing:
-    """Find the label map of each photo: the file of the same path, but for the suffix or with one more.
+    """Find the label map of each photo: the file of the same path with another suffix or with one more.
 
-    Letters count as equal if Unicode says so (composed or not), which unpacking on another system changes.
+    Composed and decomposed Unicode letters count as equal: unpacking on another system changes them.
 
     Args:
         photos: relative to `images/`.
@@ -95,14 +94,11 @@ def pair(photos: Sequence[Path], files: Iterable[Path], folder: Path) -> Pairing
 
 
 def refuse_label_maps_among(photos: Sequence[Path], root: Path) -> None:
-    """Refuse a folder in which label maps would be taken for photos.
+    """Raise DataError if a folder named like one of label maps holds a file named like a photo beside it.
 
     Args:
         photos: all images found, relative to `root`.
         root: the folder, for the message.
-
-    Raises:
-        DataError: a folder that is named like one of label maps holds a file named like a photo beside it.
     """
     stems = {_key(photo.with_suffix("")) for photo in photos}
     for photo in photos:

@@ -1,4 +1,4 @@
-"""Reading a photo, whatever its format, and saying in words why it cannot be read."""
+"""Reading photos of any format, with messages that name the cause and the cure of a failure."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def read_image(path: Path, *, upright: bool = False) -> Image.Image:
 
     Args:
         path: the file.
-        upright: turn the photo as its EXIF orientation asks. False for photos with label maps: a label map is
-            stored in the orientation of the file, not in the one a viewer shows.
+        upright: apply the EXIF orientation. False for photos with label maps: a label map is stored in the
+            orientation of the file, not in the one a viewer shows.
 
     Returns:
         An image in mode RGB, in memory, independent of the file.
@@ -56,7 +56,7 @@ def read_image(path: Path, *, upright: bool = False) -> Image.Image:
             names the file and the cause.
     """
     with decoding(path), Image.open(path) as image:
-        swapped = _SWAPPED.get(_raw_mode(image))  # gone once the pixels are loaded
+        swapped = _SWAPPED.get(raw_mode(image))  # gone once the pixels are loaded
         image.load()
         turn = _UPRIGHT.get(orientation(image)) if upright else None
         rgb = _to_rgb(image, path)
@@ -67,9 +67,9 @@ def read_image(path: Path, *, upright: bool = False) -> Image.Image:
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into an ImageError that names the file, the cause and the cure.
+    """Convert every exception of a decoder to an ImageError that names the file, the cause and the cure.
 
-    What is not a regular file is refused before it is opened: a pipe that nobody writes to would be waited for.
+    A file that is not regular is refused before it is opened: opening a pipe without a writer blocks.
     """
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
@@ -78,7 +78,7 @@ def decoding(path: Path) -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly any class
+    except Exception as error:  # Pillow's decoders raise nearly any class for damaged files
         raise ImageError(f"{path}: {_cause(path, error)}") from error
 
 
@@ -127,8 +127,8 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     return (values >> (bits - 8)).astype(np.uint8)
 
 
-def _raw_mode(image: Image.Image) -> str:
-    """Return how the pixels of an image that is not loaded lie in the file, in Pillow's words; empty if unknown."""
+def raw_mode(image: Image.Image) -> str:
+    """Return Pillow's name for the packing of the pixels of an unloaded image, e.g. ``L;4``; empty if unknown."""
     tile = getattr(image, "tile", None)
     found = tile[0][3] if tile else ""
     found = found[0] if isinstance(found, tuple) and found else found
@@ -136,12 +136,9 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _low_bits(high: Image.Image, path: Path, swapped: str) -> Image.Image:
-    """Read a 16-bit RGB image of which Pillow gave the high bytes alone; in the other byte order it gives the low ones.
+    """Return 8 bits of a 16-bit RGB image of which Pillow gave the high bytes alone.
 
-    Args:
-        high: the high bytes.
-        path: the file.
-        swapped: the name of the other byte order.
+    Read in the other byte order, `swapped`, Pillow gives the low bytes.
     """
     with Image.open(path) as image:
         image.tile = [

@@ -1,4 +1,4 @@
-"""Fingerprints of what a run is made from: the photos, the labels, and local files of weights.
+"""Fingerprints of the inputs of a run: the photos, the labels, and local files of weights.
 
 Contents are hashed, so a file replaced by another of the same size is noticed, and a folder that was moved or copied
 is the same input. A table in the run directory keeps the digests: a file is read again only when its size, its times
@@ -29,7 +29,7 @@ TABLE = ".inputs.json"
 """Name of the table in a run directory."""
 _FORMAT = 1
 _SETTLED = 2 * 10**9
-"""Nanoseconds that a file must be unchanged before its digest is kept: some file systems count time in such steps."""
+"""Nanoseconds that a file must be unchanged before its digest is kept: the resolution of times on some file systems."""
 _AHEAD = 64
 
 
@@ -39,8 +39,8 @@ class _File:
 
     Attributes:
         key: its name in the table; the same wherever the data lie.
-        path: where it is; None for a file that the data set does not have.
-        turned: look for its EXIF orientation too.
+        path: its path; None for a file that the data set does not have.
+        turned: read its EXIF orientation too.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Digests:
     """Digests of files, kept in a table.
 
     Args:
-        path: of the table; a table that is missing or damaged is begun anew.
+        path: of the table; a missing or damaged table counts as empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,7 @@ class Digests:
 def photos_fingerprint(dataset: Dataset, digests: Digests, reporter: Reporter) -> str:
     """Return a text that changes when photos are added, removed, renamed or replaced.
 
-    The EXIF orientation of a photo counts where the photo is turned upright, which is where it has no label map.
+    The EXIF orientation of a photo counts only if the photo is turned upright, that is, if it has no label map.
     """
     what = "turned photo" if dataset.turns else "photo"
     files = [_File(f"{what} {record.id}", record.image, dataset.turns) for record in dataset.records]
@@ -116,12 +116,11 @@ def photos_fingerprint(dataset: Dataset, digests: Digests, reporter: Reporter) -
 def labels_fingerprint(dataset: Dataset, digests: Digests, reporter: Reporter) -> str:
     """Return a text that changes when label maps, annotation files or names of classes do.
 
-    The choice among the class tables of a data set is no part of it, as it is an option.
+    The chosen class table of a data set is not part of it: that is an option.
     """
     files = [_File(f"label {record.id}", record.label) for record in dataset.records]
     files += [_File(f"annotations {path.name}", path) for path in dataset.annotations]
-    found = digests.of(files, reporter)
-    return _joined(f"{file.key}\0{digest.digest}" for file, digest in zip(files, found, strict=True))
+    return _files_fingerprint(files, digests, reporter)
 
 
 def weights_fingerprint(path: Path | None, digests: Digests, reporter: Reporter) -> str:
@@ -131,6 +130,10 @@ def weights_fingerprint(path: Path | None, digests: Digests, reporter: Reporter)
     below = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     names = [p.relative_to(path).as_posix() if path.is_dir() else "" for p in below]
     files = [_File(f"weights {name}", p) for name, p in zip(names, below, strict=True)]
+    return _files_fingerprint(files, digests, reporter)
+
+
+def _files_fingerprint(files: Sequence[_File], digests: Digests, reporter: Reporter) -> str:
     found = digests.of(files, reporter)
     return _joined(f"{file.key}\0{digest.digest}" for file, digest in zip(files, found, strict=True))
 
@@ -154,7 +157,7 @@ def _state(path: Path) -> list[int] | None:
 def _examine(file: _File) -> _Digest:
     assert file.path is not None
     try:
-        # Not to wait for a pipe that was put in the file's place since it was looked at.
+        # O_NONBLOCK: the file may have been replaced by a pipe since `_state`.
         with os.fdopen(os.open(file.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
             digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
             return _Digest(digest, _orientation(opened) if file.turned else 1)
@@ -167,7 +170,7 @@ def _orientation(file: Any) -> int:
     try:
         with Image.open(file) as image:
             return orientation(image)
-    except Exception:  # whoever reads the photo meets the same error, and counts it
+    except Exception:  # reading the photo later raises the same error, and counts it
         return 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from spectral_graph.data.images import decoding
+from spectral_graph.data.images import decoding, raw_mode
 from spectral_graph.data.labels import UNKNOWN
 from spectral_graph.errors import ImageError
 
@@ -36,7 +36,7 @@ def read_index_map(path: Path) -> np.ndarray:
     with open_label(path) as image:
         _require_class_numbers(image, path)
         # The tiles are gone once the pixels are loaded.
-        scale = _GREY_SCALE.get(_packing(image), 1)
+        scale = _GREY_SCALE.get(raw_mode(image), 1)
         values = np.asarray(image)
         if image.mode == "F":
             return _whole(values, path)
@@ -45,16 +45,9 @@ def read_index_map(path: Path) -> np.ndarray:
 
 @contextmanager
 def open_label(path: Path) -> Iterator[ImageFile]:
-    """Open the file of a label map.
-
-    Raises:
-        ImageError: it is missing, damaged, or no regular file (a pipe would be waited for).
-    """
-    with decoding(path):
-        if path.exists() and not path.is_file():
-            raise ImageError(f"{path}: this is no regular file; put the label map there")
-        with Image.open(path) as image:
-            yield image
+    """Open the file of a label map; ImageError if it is missing, damaged, or no regular file."""
+    with decoding(path), Image.open(path) as image:
+        yield image
 
 
 def _require_class_numbers(image: ImageFile, path: Path) -> None:
@@ -75,52 +68,34 @@ def _require_class_numbers(image: ImageFile, path: Path) -> None:
         raise ImageError(f"{path}: this TIFF stores white as 0, so its values are not class numbers; save it as PNG")
 
 
-def _packing(image: ImageFile) -> str:
-    """Return Pillow's name for how the pixels are packed in the file, e.g. ``L;4``."""
-    arguments = image.tile[0][3] if image.tile else None
-    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return first if isinstance(first, str) else ""
-
-
 def _whole(values: np.ndarray, path: Path) -> np.ndarray:
     finite = np.isfinite(values)
     if not finite.all() or (np.abs(values) >= 2**31).any() or (values != np.round(values)).any():
         raise ImageError(
-            f"{path}: a label map holds whole class numbers, this one fractions, NaN or values beyond 32 bits; "
+            f"{path}: a label map holds whole class numbers, this one holds fractions, NaN or values beyond 32 bits; "
             "save the class numbers as integers"
         )
     return values.astype(np.int32)
 
 
 def look_up(values: np.ndarray, stored: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Look up stored values in a list.
-
-    Args:
-        values: (H, W) integers.
-        stored: (S,) ascending, the values that the list knows; at least one.
-        classes: (S,) their classes.
+    """Look up (H, W) integers in `stored`, (S,) ascending, S > 0.
 
     Returns:
-        (H, W) classes, of the dtype of `classes`, and (H, W) bool: whether the list knows the value.
+        (H, W) the entries of `classes`, (S,), and (H, W) bool: whether `stored` holds the value.
     """
     place = np.minimum(np.searchsorted(stored, values), len(stored) - 1)
     return classes[place], stored[place] == values
 
 
 def translate(values: np.ndarray, table: np.ndarray, path: Path, name: str) -> np.ndarray:
-    """Look up stored values in a class table.
-
-    Args:
-        values: (H, W) integers.
-        table: (V,) int16: class id, IGNORED or UNKNOWN for each stored value.
-        path: the file, for the message.
-        name: the data set, for the message.
+    """Look up (H, W) integers in a (V,) int16 table of class ids; `path` and the data set `name` are for the message.
 
     Returns:
         (H, W) int16.
 
     Raises:
-        ImageError: the map holds a value that the table does not know.
+        ImageError: a value lies outside the table, or is UNKNOWN in it.
     """
     outside = (values < 0) | (values >= len(table))
     classes = table[np.where(outside, 0, values)]
@@ -131,14 +106,7 @@ def translate(values: np.ndarray, table: np.ndarray, path: Path, name: str) -> n
 
 
 def unknown_value(values: np.ndarray, unknown: np.ndarray, path: Path, name: str) -> str:
-    """Return the message for label values that a data set does not have.
-
-    Args:
-        values: (H, W) integers.
-        unknown: (H, W) bool, at least one of them.
-        path: the file.
-        name: the data set.
-    """
+    """Return the message for the label values `values[unknown]`, at least one, that the data set `name` lacks."""
     found = np.unique(values[unknown])
     listed = ", ".join(str(v) for v in found[:8]) + (", ..." if len(found) > 8 else "")
     return (

@@ -1,24 +1,23 @@
-"""From the values that the label maps of a folder hold to its classes."""
+"""Classes of a folder, from the values that its label maps hold."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from spectral_graph.data.class_names import MOST_CLASSES
 from spectral_graph.data.dataset import ImageRecord
 from spectral_graph.data.label_map import look_up, read_index_map, unknown_value
 from spectral_graph.data.labels import IGNORED
+from spectral_graph.data.read_ahead import read_ahead
+from spectral_graph.data.text_file import MOST_CLASSES
 from spectral_graph.errors import DataError, ImageError
 
 UNLABELLED = (-1, 255, 65_535)
-"""What is ignored where nothing else is said: the marks of an unlabelled pixel in signed, 8-bit and 16-bit maps."""
+"""Values ignored by default: the marks of an unlabelled pixel in signed, 8-bit and 16-bit maps."""
 
 FOLDER_CLASSES = "the classes of this folder"
 _LISTED = 12
@@ -27,15 +26,13 @@ _AHEAD = 16
 
 @dataclass(frozen=True)
 class FoundValues:
-    """What the label maps hold.
+    """Values that the label maps hold.
 
     Attributes:
-        maps: label maps that can be used.
         values: value -> number of label maps that hold it.
         unusable: (id, reason) of those that cannot be decoded or hold a value that is not known.
     """
 
-    maps: int
     values: dict[int, int]
     unusable: tuple[tuple[str, str], ...]
 
@@ -48,7 +45,7 @@ class ValueClasses:
         names: of the classes, in the order of their values.
         stored: (S,) int32 ascending: all values that label maps may hold.
         classes: (S,) int16: the class of each, IGNORED for those that count as unlabelled.
-        notes: what was decided, one sentence each.
+        notes: sentences about these decisions.
     """
 
     names: tuple[str, ...]
@@ -62,15 +59,7 @@ class ValueClasses:
         return set(self.stored[self.classes == IGNORED].tolist())
 
     def translate(self, values: np.ndarray, path: Path) -> np.ndarray:
-        """Return the class map (H, W) int16 of a label map (H, W).
-
-        Args:
-            values: of the label map.
-            path: its file, for the message.
-
-        Raises:
-            ImageError: it holds a value that is no class.
-        """
+        """Return the class map (H, W) int16 of a label map (H, W); ImageError if a value is no class."""
         if not len(self.stored):
             raise ImageError(f"{path}: this folder has no class; check `ignore`")
         classes, known = look_up(values, self.stored, self.classes)
@@ -83,33 +72,12 @@ def find_values(records: Sequence[ImageRecord], known: Collection[int] | None) -
     """Read all label maps once, several at a time.
 
     Args:
-        records: of the data set; those without a label map are passed over.
-        known: values that label maps may hold; None: any, and each is a class.
+        records: of the data set; those without a label map are skipped.
+        known: values that label maps may hold. If None, every value is a class.
 
     Raises:
-        DataError: any value is a class, and there are more than MOST_CLASSES.
+        DataError: `known` is None, and there are more than MOST_CLASSES values.
     """
-    values: Counter[int] = Counter()
-    unusable: list[tuple[str, str]] = []
-    maps = 0
-    for record, found in _read_ahead([record for record in records if record.label is not None], known):
-        if isinstance(found, ImageError):
-            unusable.append((record.id, str(found)))
-            continue
-        maps += 1
-        values.update(found.tolist())
-        if known is None and len(values) > MOST_CLASSES + len(UNLABELLED):
-            raise DataError(
-                f"{record.label}: the label maps up to this one hold {len(values)} different values, more than "
-                f"{MOST_CLASSES}; are they numbers of objects, or depths? Give maps of class numbers"
-            )
-    return FoundValues(maps, dict(values), tuple(unusable))
-
-
-def _read_ahead(
-    records: Sequence[ImageRecord], known: Collection[int] | None
-) -> Iterator[tuple[ImageRecord, np.ndarray | ImageError]]:
-    """Yield each record with the different values of its label map, in order."""
     allowed = None if known is None else np.array(sorted(known), np.int32)
 
     def read(record: ImageRecord) -> np.ndarray | ImageError:
@@ -123,27 +91,32 @@ def _read_ahead(
             return ImageError(unknown_value(values, ~np.isin(values, allowed), record.label, FOLDER_CLASSES))
         return found
 
-    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
-        pending: deque[tuple[ImageRecord, Future[np.ndarray | ImageError]]] = deque()
-        for record in records:
-            pending.append((record, pool.submit(read, record)))
-            if len(pending) > _AHEAD:
-                first, future = pending.popleft()
-                yield first, future.result()
-        for first, future in pending:
-            yield first, future.result()
+    labelled = [record for record in records if record.label is not None]
+    values: Counter[int] = Counter()
+    unusable: list[tuple[str, str]] = []
+    for record, found in zip(labelled, read_ahead(read, labelled, _AHEAD), strict=True):
+        if isinstance(found, ImageError):
+            unusable.append((record.id, str(found)))
+            continue
+        values.update(found.tolist())
+        if known is None and len(values) > MOST_CLASSES + len(UNLABELLED):
+            raise DataError(
+                f"{record.label}: the label maps up to this one hold {len(values)} different values, more than "
+                f"{MOST_CLASSES}; are they numbers of objects, or depths? Give maps of class numbers"
+            )
+    return FoundValues(dict(values), tuple(unusable))
 
 
 def decide_classes(found: FoundValues, names: tuple[str, ...] | None, ignore: tuple[int, ...] | None) -> ValueClasses:
-    """Decide which value is which class.
+    """Map stored values to classes.
 
-    Without names each value that occurs is a class of its own, named by its number; with names line i is value i.
+    Without names each value that occurs is a class, named by its number; with names line i is value i.
 
     Args:
-        found: what the label maps hold.
+        found: values of the label maps.
         names: of classes.txt, None without it.
-        ignore: values that count as unlabelled; None: UNLABELLED, but in masks of 0 and 255 (or 65535) nothing, and
-            no value that has a name.
+        ignore: values that count as unlabelled. If None: those of UNLABELLED that have no name, except the foreground
+            of masks of 0 and 255 (or 65535).
 
     Raises:
         DataError: more than MOST_CLASSES values are classes.
@@ -177,7 +150,7 @@ def decide_classes(found: FoundValues, names: tuple[str, ...] | None, ignore: tu
     for value in sorted(set(ignore or ()) - found.values.keys()):
         notes.append(f"no label map holds the value {value} of `ignore`")
     if len(classes) == 1:
-        notes.append("scores over a single class say nothing")
+        notes.append("scores over a single class are meaningless")
     stored = sorted(classes.keys() | void)
     index = {value: place for place, value in enumerate(classes)}
     return ValueClasses(

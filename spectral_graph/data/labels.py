@@ -7,7 +7,7 @@ CamVid's own lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -78,44 +78,18 @@ VOC_CLASSES = _names(
 CAMVID_CLASSES = _names("Sky, Building, Pole, Road, Pavement, Tree, SignSymbol, Fence, Car, Pedestrian, Bicyclist")
 
 
-def value_table(classes: Mapping[int, int], ignored: Iterable[int]) -> np.ndarray:
+def value_table(classes: Sequence[int], ignored: Sequence[int], first: int = 0) -> np.ndarray:
     """Return a table over the values of an 8-bit label map.
 
     Args:
-        classes: stored value -> class id.
+        classes: the class ids of the stored values `first`, `first` + 1, ...
         ignored: stored values that count as unlabelled.
+        first: stored value of the first class.
 
     Returns:
         (256,) int16: class id, IGNORED, or UNKNOWN for values that are in neither.
     """
     table = np.full(256, UNKNOWN, np.int16)
     table[list(ignored)] = IGNORED
-    for value, label in classes.items():
-        table[value] = label
+    table[first : first + len(classes)] = classes
     return table
-
-
-def coco_stuff_table(labels: LabelSet) -> np.ndarray:
-    """Return the table of a COCO-Stuff map: stored 0..181, 255 unlabelled; 27 coarse or 182 fine classes."""
-    coarse = labels == "coarse"
-    return value_table({v: c if coarse else v for v, c in enumerate(COCO_STUFF_TO_COARSE)}, [255])
-
-
-def cityscapes_table() -> np.ndarray:
-    """Return the table of a Cityscapes labelIds map: id - 7; ids 0 to 6 and 255 (-1 in 8 bits) are ignored."""
-    return value_table({label + 7: label for label in range(len(CITYSCAPES_CLASSES))}, [*range(7), 255])
-
-
-def voc_table() -> np.ndarray:
-    """Return the table of a PASCAL VOC map: 0 background, 1 to 20 objects, 255 the border between them (ignored)."""
-    return value_table({label: label for label in range(len(VOC_CLASSES))}, [255])
-
-
-def camvid_table() -> np.ndarray:
-    """Return the table of a CamVid map: 0 to 10 classes, 11 unlabelled (ignored)."""
-    return value_table({label: label for label in range(len(CAMVID_CLASSES))}, [11])
-
-
-def coarse_table() -> np.ndarray:
-    """Return the table of a map that stores the 27 coarse classes themselves, 255 ignored."""
-    return value_table({label: label for label in range(len(COARSE_CLASSES))}, [255])

@@ -1,4 +1,4 @@
-"""From a photo to the pixels that the network eats, remembering which part of the photo they show."""
+"""Cropping and resizing of photos to the network's input, and of label maps to the same part."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ class Preprocess:
             )
 
     def target_size(self) -> Size:
-        """Return the (height, width) asked for, before it is rounded to whole patches."""
+        """Return (height, width) before rounding to whole patches."""
         return self.size
 
     def source_box(self, source_size: Size) -> Box:
-        """Return which part of an image of `source_size` (height, width) is used.
+        """Return the part of an image of `source_size` (height, width) that the network sees.
 
         Returns:
             (left, top, right, bottom) in whole source pixels: the edges of the crop in the resized image, mapped
@@ -86,14 +86,11 @@ class Preprocess:
         return left, top, right, bottom
 
     def __call__(self, image: Image.Image, network_size: Size) -> Prepared:
-        """Cut and resize in one resampling step.
+        """Crop and resize in one resampling step.
 
         Args:
-            image: the photo; converted to RGB if it is not.
-            network_size: (height, width) in pixels that the network takes: `target_size` in whole patches.
-
-        Returns:
-            The pixels, and the part of the photo that they show.
+            image: the photo, of any mode.
+            network_size: (height, width) in pixels: `target_size` in whole patches.
         """
         source_size = (image.height, image.width)
         box = self.source_box(source_size)

@@ -1,4 +1,4 @@
-"""Calling a function on many items in threads, in order, a bounded number of them ahead of the consumer."""
+"""A parallel map in threads: ordered, and a bounded number of items ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ THREADS = max(2, min(8, os.cpu_count() or 2))
 def read_ahead(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
     """Yield ``function(item)`` for each item, in order.
 
-    A generator that is closed early, by an exception in the loop that reads it too, does not wait for calls that have
-    begun: the threads are daemons, so that a read that never returns (a network disk that is gone) does not keep the
-    process alive after Ctrl-C or SIGTERM.
+    Closing the generator early, also by an exception in the loop that reads it, does not wait for calls in progress.
+    The threads are daemons, which `concurrent.futures` does not offer: a read that never returns (a network disk that
+    is gone) does not keep the process alive after Ctrl-C or SIGTERM.
 
     Args:
-        function: called in several threads; what it raises is raised here, at its place.
+        function: called in several threads; its exception is raised here when its item is due.
         items: read in the thread of the caller.
-        ahead: items at most whose results are waited for.
+        ahead: maximum number of items in progress.
     """
     waiting: queue.SimpleQueue[tuple[Future[Result], Item] | None] = queue.SimpleQueue()
 

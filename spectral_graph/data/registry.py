@@ -6,15 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from spectral_graph.data.camvid import CamVid
-from spectral_graph.data.cityscapes import Cityscapes
 from spectral_graph.data.coco import CocoPanoptic
-from spectral_graph.data.cocostuff import CocoStuff
 from spectral_graph.data.dataset import Dataset
 from spectral_graph.data.folder import ImageFolder
+from spectral_graph.data.indexed import CamVid, Cityscapes, CocoStuff, Voc
 from spectral_graph.data.labels import LabelSet
 from spectral_graph.data.sample import Sample
-from spectral_graph.data.voc import Voc
 from spectral_graph.data.walk import SUFFIXES
 from spectral_graph.errors import ConfigError, DataError, MissingDataError
 from spectral_graph.options.ignored_values import parse_ignore
@@ -26,9 +23,6 @@ VARIABLE = "SPECTRAL_GRAPH_DATA"
 _TWO_TABLES: dict[str, Callable[[Path, str | None, LabelSet], Dataset]] = {"coco": CocoPanoptic, "cocostuff": CocoStuff}
 _ONE_TABLE: dict[str, Callable[[Path, str | None], Dataset]] = {"cityscapes": Cityscapes, "voc": Voc, "camvid": CamVid}
 
-# Folders below the variable's that a data set may lie in.
-_FOLDERS = {"voc": ("voc", "voc2012")}
-
 
 def open_dataset(
     name: str,
@@ -38,14 +32,14 @@ def open_dataset(
     labels: LabelSet = "coarse",
     ignore: str = "auto",
 ) -> Dataset:
-    """Open a data set. Its notes say what was found and what was left out.
+    """Open a data set.
 
     Args:
         name: one of DATASETS.
         root: its folder. None: the folder `name` below $SPECTRAL_GRAPH_DATA, or $SPECTRAL_GRAPH_DATA itself; for
             ``coco`` without that variable, and for ``coco`` with split ``sample``, the built-in sample.
-        split: None for the usual one: val2017 or val.
-        limit: use the first so many images, in the order of their ids.
+        split: ``val2017`` or ``val`` if None.
+        limit: number of images to use, the first ones in the order of their ids.
         labels: ``coarse`` or ``fine`` classes of ``coco`` (27, 133) and ``cocostuff`` (27, 182).
         ignore: label values of ``folder`` that count as unlabelled: ``auto``, ``none``, or numbers divided by commas.
 
@@ -69,10 +63,27 @@ def open_dataset(
     if labels == "fine" and (folder is None or name not in _TWO_TABLES):
         has = "the built-in sample" if folder is None else name
         raise ConfigError(f"{has} has one set of classes; fine labels exist for coco and cocostuff read with `root`")
-    dataset = _open(name, folder, split, labels, _ignored(name, ignore))
+    ignored = _ignored_values(name, ignore)
+    dataset: Dataset
+    if folder is None:
+        dataset = Sample()
+    elif name in _TWO_TABLES:
+        dataset = _TWO_TABLES[name](folder, split, labels)
+    elif name in _ONE_TABLE:
+        dataset = _ONE_TABLE[name](folder, split)
+    elif split is None:
+        dataset = ImageFolder(folder, ignored)
+    else:
+        raise ConfigError(f"a folder of images has no split {split!r}; leave `split` out, or name the folder itself")
     dataset.root = folder
     if not dataset.records:
-        raise DataError(_empty(dataset, folder))
+        if name == "folder":
+            left_out = "".join(f"; {sentence}" for sentence in dataset.left_out)
+            looked_for = " ".join(SUFFIXES)
+            raise DataError(
+                f"{folder}: no image in this folder or below (looked for {looked_for}){left_out}; check `root`"
+            )
+        raise DataError(f"{folder}: the data set {name} (split {dataset.split}) has no image; check `root` and `split`")
     if folder is None and split is None:
         count = len(dataset.records)
         dataset.notes = (f"no `root` and no {VARIABLE}: using the built-in sample of {count} COCO photos",)
@@ -81,7 +92,7 @@ def open_dataset(
     return dataset
 
 
-def _ignored(name: str, ignore: str) -> tuple[int, ...] | None:
+def _ignored_values(name: str, ignore: str) -> tuple[int, ...] | None:
     try:
         values = parse_ignore(ignore)
     except ValueError as error:
@@ -104,33 +115,9 @@ def _locate(name: str, root: Path | None, split: str | None) -> Path | None:
         base = Path(value).expanduser()
         if not base.is_dir():
             raise MissingDataError(f"{VARIABLE}={value} is not a folder; correct it, or name the data with `root`")
-        below = [base / folder for folder in _FOLDERS.get(name, (name,))]
+        below = [base / folder for folder in (("voc", "voc2012") if name == "voc" else (name,))]
         return next((folder for folder in below if folder.is_dir()), base)
     if name == "coco" and split is None:
         return None
     what = f"the split {split!r} of coco is not built in (only 'sample' is)" if name == "coco" else f"no {name} folder"
     raise MissingDataError(f"{what}; name the folder with `root`, or its parent with {VARIABLE}")
-
-
-def _open(
-    name: str, folder: Path | None, split: str | None, labels: LabelSet, ignore: tuple[int, ...] | None
-) -> Dataset:
-    if folder is None:
-        return Sample()
-    if name == "folder":
-        if split is not None:
-            raise ConfigError(
-                f"a folder of images has no split {split!r}; leave `split` out, or name the folder itself"
-            )
-        return ImageFolder(folder, ignore)
-    if name in _TWO_TABLES:
-        return _TWO_TABLES[name](folder, split, labels)
-    return _ONE_TABLE[name](folder, split)
-
-
-def _empty(dataset: Dataset, folder: Path | None) -> str:
-    where = f" (split {dataset.split})" if dataset.split else ""
-    if dataset.name == "folder":
-        left_out = "".join(f"; {sentence}" for sentence in dataset.left_out)
-        return f"{folder}: no image in this folder or below (looked for {' '.join(SUFFIXES)}){left_out}; check `root`"
-    return f"{folder}: the data set {dataset.name}{where} has no image; check `root` and `split`"

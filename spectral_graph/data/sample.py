@@ -11,9 +11,8 @@ from typing_extensions import TypedDict
 
 from spectral_graph.data.dataset import ImageRecord
 from spectral_graph.data.indexed import IndexedDataset
-from spectral_graph.data.labels import COARSE_CLASSES, coarse_table
-from spectral_graph.data.layout import refuse_repetition
-from spectral_graph.data.text_file import read_bytes
+from spectral_graph.data.labels import COARSE_CLASSES, value_table
+from spectral_graph.data.text_file import read_bytes, refuse_repetition
 from spectral_graph.errors import DataError, MissingDataError
 from spectral_graph.io.inside import inside
 
@@ -50,6 +49,7 @@ class Sample(IndexedDataset):
     name = "coco"
     split = "sample"
     classes = COARSE_CLASSES
+    table = value_table(range(27), [255])
 
     def __init__(self, root: Path = SAMPLE_FOLDER) -> None:
         source = root / "sample.json"
@@ -76,7 +76,6 @@ class Sample(IndexedDataset):
         self._licences = {entry["id"]: (entry["licence"], entry["flickr_url"]) for entry in entries}
         self.records = sorted(records, key=lambda record: record.id)
         self.annotations = (source,)
-        self.table = coarse_table()
 
     def licence(self, record: ImageRecord) -> tuple[str, str]:
         """Return the name of the photo's licence and its address at Flickr."""

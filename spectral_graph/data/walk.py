@@ -1,17 +1,18 @@
-"""The photos of a folder and of the folders in it, and what is left out."""
+"""Search of a folder and the folders in it for photos, without the results of this program."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import features
 
-from spectral_graph.data.result_folders import is_result_folder
 from spectral_graph.errors import DataError
 from spectral_graph.io.readable import readable
 
@@ -41,13 +42,13 @@ _ELSEWHERE = frozenset(_UNREAD.split()) - frozenset(SUFFIXES)
 
 @dataclass(frozen=True)
 class Found:
-    """What a walk through a folder met.
+    """Result of `walk`.
 
     Attributes:
         files: paths relative to the folder, of the files with a suffix that was looked for.
         results: relative paths of folders that this program wrote, which are not entered; ``.`` for the folder itself.
         closed: relative paths of folders that cannot be listed.
-        other: how many files there are of each format of images and films that is not read.
+        other: number of files by suffix, of formats of images and films that are not read.
         first: relative path of the first such file; empty if there is none.
     """
 
@@ -58,11 +59,7 @@ class Found:
     first: str
 
     def left_out(self, folder: Path) -> tuple[str, ...]:
-        """Return a sentence on each kind of what was left out.
-
-        Args:
-            folder: that was walked through, for the message.
-        """
+        """Return a sentence on each kind of file and folder that is left out of `folder`."""
         sentences = []
         if self.other:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(self.other.items()))
@@ -113,9 +110,9 @@ def walk(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Found:
             continue
         below = []
         for name, is_folder in names.items():
+            path = f"{place}/{name}" if place else name
             if name.startswith("."):
                 continue
-            path = f"{place}/{name}" if place else name
             if is_folder:
                 below.append(path)
             elif name.lower().endswith(suffixes):
@@ -166,9 +163,9 @@ def photo_ids(paths: Sequence[Path]) -> list[str]:
         lambda path: f"{readable(path.as_posix())}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}",
     )
     levels = [0] * len(paths)
-    ids = [forms[0](path) for path in paths]
     while True:
         groups: dict[str, list[int]] = {}
+        ids = [forms[level](path) for level, path in zip(levels, paths, strict=True)]
         for index, identity in enumerate(ids):
             groups.setdefault(identity, []).append(index)
         clashes = [group for group in groups.values() if len(group) > 1]
@@ -179,4 +176,49 @@ def photo_ids(paths: Sequence[Path]) -> list[str]:
             for index in group:
                 if levels[index] == lowest:
                     levels[index] = min(lowest + 1, len(forms) - 1)
-                    ids[index] = forms[levels[index]](paths[index])
+
+
+_LOCK, _PAGE = ".lock", "index.html"
+_RECORDS = {"run.json": {"stages", "config", "fingerprint"}, "image.json": {"options", "versions", "skipped"}}
+"""Files at the top of a folder of results, and entries that each has."""
+_PHOTO_RESULTS = {"result.json", "result.npz", "labels.png", "regions.png"}
+_MARK, _HEAD = b'<meta name="generator" content="spectral_graph">', 4000
+"""Mark of a report, and the bytes of the page in which it must lie."""
+
+
+def is_result_folder(folder: Path, files: Collection[str]) -> bool:
+    """Return whether a folder holds a run, results of photos, those of one photo, or a report.
+
+    ``run.json`` and ``image.json`` are written before any picture, so a run that was killed is recognised too. A
+    file of that name alone proves nothing: the lock must lie beside it, or its content must be that of ours.
+
+    Args:
+        folder: the folder.
+        files: the names of all files in it, hidden ones too.
+    """
+    names = set(files)
+    if names >= _PHOTO_RESULTS or ".remote.json" in names:
+        return True
+    for name, entries in _RECORDS.items():
+        if name in names and (_LOCK in names or entries <= _entries(folder / name)):
+            return True
+    return _PAGE in names and _MARK in _head(folder / _PAGE, _HEAD)
+
+
+def _entries(path: Path) -> set[str]:
+    try:
+        content: Any = json.loads(_head(path))
+    except (ValueError, RecursionError):
+        return set()
+    return set(content) if isinstance(content, dict) else set()
+
+
+def _head(path: Path, size: int = -1) -> bytes:
+    """Return the first bytes of a file, all by default; nothing if it cannot be read or is no regular file."""
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""

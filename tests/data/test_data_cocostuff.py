@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spectral_graph.data import open_dataset
-from spectral_graph.data.cocostuff import CocoStuff
+from spectral_graph.data.indexed import CocoStuff
 from spectral_graph.data.labels import COARSE_CLASSES
 from spectral_graph.errors import DataError, ImageError, MissingDataError
 

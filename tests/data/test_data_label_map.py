@@ -61,16 +61,16 @@ def test_damaged(tmp_path):
 
 
 def test_translate(tmp_path):
-    table = value_table({3: 0, 5: 1}, [0, 255])
+    table = value_table([0, 1], [0, 255], first=3)
     assert table.dtype == np.int16 and (table == UNKNOWN).sum() == 252
-    got = translate(np.array([[3, 5], [0, 255]]), table, tmp_path / "a.png", "toy")
+    got = translate(np.array([[3, 4], [0, 255]]), table, tmp_path / "a.png", "toy")
     assert got.dtype == np.int16
     np.testing.assert_array_equal(got, [[0, 1], [IGNORED, IGNORED]])
 
 
 @pytest.mark.parametrize("value", [4, 256, 60000, -1])
 def test_translate_names_the_unknown_value(tmp_path, value):
-    table = value_table({3: 0}, [255])
+    table = value_table([0], [255], first=3)
     with pytest.raises(ImageError, match=rf"a\.png: label value {value} is none of toy \(25\.0% of the pixels\)"):
         translate(np.array([[3, value], [3, 255]]), table, tmp_path / "a.png", "toy")
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from spectral_graph.data import open_dataset
-from spectral_graph.data.class_names import MOST_CLASSES
+from spectral_graph.data.text_file import MOST_CLASSES
 from spectral_graph.errors import ConfigError, DataError, ImageError
 
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-
+from spectral_graph.data.indexed import CamVid, Cityscapes, Voc
 from spectral_graph.data.labels import (
     CAMVID_CLASSES,
     CITYSCAPES_CLASSES,
@@ -13,12 +12,8 @@ from spectral_graph.data.labels import (
     IGNORED,
     UNKNOWN,
     VOC_CLASSES,
-    camvid_table,
-    cityscapes_table,
-    coarse_table,
-    coco_stuff_table,
-    voc_table,
 )
+from spectral_graph.data.sample import Sample
 
 # coarse: fine ids, written down independently of the table.
 INVERSE = """
@@ -56,15 +51,6 @@ def test_numbers_of_classes():
         assert all(names) and all(name == name.strip() for name in names)
 
 
-def test_coco_stuff_tables():
-    coarse, fine = coco_stuff_table("coarse"), coco_stuff_table("fine")
-    np.testing.assert_array_equal(fine[:182], np.arange(182))
-    np.testing.assert_array_equal(coarse[:182], COCO_STUFF_TO_COARSE)
-    for table in (coarse, fine):
-        assert table[255] == IGNORED
-        assert (table[182:255] == UNKNOWN).all()
-
-
 def test_names_of_stuff_agree_with_their_coarse_class():
     # COCO-Stuff names many classes after their supercategory: wall-brick is a wall.
     for name, coarse in zip(COCO_STUFF_CLASSES, COCO_STUFF_TO_COARSE, strict=True):
@@ -74,7 +60,7 @@ def test_names_of_stuff_agree_with_their_coarse_class():
 
 
 def test_cityscapes_table():
-    table = cityscapes_table()
+    table = Cityscapes.table
     assert (table[:7] == IGNORED).all() and table[255] == IGNORED and (table[34:255] == UNKNOWN).all()
     ids = {7: "road", 11: "building", 17: "pole", 21: "vegetation", 23: "sky", 24: "person", 26: "car", 33: "bicycle"}
     for value, name in ids.items():
@@ -82,11 +68,11 @@ def test_cityscapes_table():
 
 
 def test_voc_camvid_and_coarse_tables():
-    assert voc_table()[255] == IGNORED and voc_table()[21] == UNKNOWN
-    assert VOC_CLASSES[voc_table()[0]] == "background" and VOC_CLASSES[voc_table()[15]] == "person"
-    assert camvid_table()[11] == IGNORED and camvid_table()[12] == UNKNOWN
-    assert CAMVID_CLASSES[camvid_table()[8]] == "Car"
-    assert coarse_table()[255] == IGNORED and coarse_table()[27] == UNKNOWN and coarse_table()[26] == 26
+    assert Voc.table[255] == IGNORED and Voc.table[21] == UNKNOWN
+    assert VOC_CLASSES[Voc.table[0]] == "background" and VOC_CLASSES[Voc.table[15]] == "person"
+    assert CamVid.table[11] == IGNORED and CamVid.table[12] == UNKNOWN
+    assert CAMVID_CLASSES[CamVid.table[8]] == "Car"
+    assert Sample.table[255] == IGNORED and Sample.table[27] == UNKNOWN and Sample.table[26] == 26
 
 
 def test_coco_stuff_agrees_with_the_panoptic_categories(shared_data):

@@ -7,9 +7,7 @@ import pytest
 from PIL import Image
 
 from spectral_graph.data import open_dataset
-from spectral_graph.data.camvid import CamVid
-from spectral_graph.data.cityscapes import Cityscapes
-from spectral_graph.data.voc import Voc
+from spectral_graph.data.indexed import CamVid, Cityscapes, Voc
 from spectral_graph.errors import DataError, ImageError, MissingDataError
 
 

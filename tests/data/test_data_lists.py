@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from spectral_graph.data import open_dataset
-from spectral_graph.data.class_names import MOST_CLASSES
 from spectral_graph.data.folder import ImageFolder
+from spectral_graph.data.text_file import MOST_CLASSES
 from spectral_graph.errors import ConfigError, DataError, SpectralGraphError, UnsafePathError
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]
