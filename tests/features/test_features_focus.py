@@ -14,7 +14,8 @@ from scipy.special import erf
 from spectral_graph.errors import WeightsError
 from spectral_graph.features import DEFAULT_MODEL, load_model
 from spectral_graph.features import focus as module
-from spectral_graph.features.attention import AttentionTap, reproduce
+from spectral_graph.features.attention import AttentionTap
+from spectral_graph.features.timm_model import reproduce
 from spectral_graph.features.vit import VisionTransformerFeatures
 
 try:
@@ -161,25 +162,19 @@ def test_all_blocks_against_the_onnx_reference_evaluator(focus: VisionTransforme
 
 
 @needs_wheel
-@pytest.mark.parametrize("fused", [True, False])
-def test_hooks_on_a_real_photo(focus: VisionTransformerFeatures, fused: bool) -> None:
-    blocks = focus._model.blocks
-    outputs: list[torch.Tensor] = []
-    for block in blocks:
-        block.attn.fused_attn = fused
-    taps = [AttentionTap(block.attn, f"blocks.{i}") for i, block in enumerate(blocks)]
-    handles = [b.attn.register_forward_hook(lambda _m, _i, output: outputs.append(output)) for b in blocks]
-    for tap in taps:
-        tap.__enter__()
-    focus.extract(photo(112, 154), (), ())
-    for tap in taps:
-        tap.__exit__(None, None, None)
+def test_layers_reproduce_their_outputs_on_a_real_photo(focus: VisionTransformerFeatures) -> None:
+    blocks, seen, pixels = focus._model.blocks, [], photo(112, 154)
+    handles = [b.attn.register_forward_hook(lambda _m, args, out: seen.append((args[0], out))) for b in blocks]
+    with torch.inference_mode(), AttentionTap(focus._modules) as tap:
+        focus.extract(pixels, (), ())
     for handle in handles:
         handle.remove()
-    for block, tap, output in zip(blocks, taps, outputs, strict=True):
-        block.attn.fused_attn = True
+    taken = focus.extract(pixels, focus.layers)
+    for block, layer, (inputs, output) in zip(blocks, focus.layers, seen, strict=True):
+        values = tap.only_call(layer.name, focus.name).values
+        assert all(torch.equal(taken.layers[layer.name][name], values[name][:, 1:]) for name in values)
         with torch.inference_mode():
-            found = reproduce(block.attn, **tap.values)
+            found = reproduce(block.attn, inputs, **values)
         assert (found - output).abs().max() <= 1e-4 * max(1, output.abs().max())
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from spectral_graph.errors import ModelError, WeightsError
 from spectral_graph.features import load_model
-from spectral_graph.features.token_vit import TokenTransformerFeatures
+from spectral_graph.features.transformers_model import TransformersFeatures
 
 transformers = pytest.importorskip("transformers")
 
@@ -55,9 +55,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {case: root / case for case in CASES}
 
 
-def load(folder: Path) -> TokenTransformerFeatures:
+def load(folder: Path) -> TransformersFeatures:
     model = load_model(str(folder))
-    assert isinstance(model, TokenTransformerFeatures)
+    assert isinstance(model, TransformersFeatures)
     return model
 
 

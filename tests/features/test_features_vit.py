@@ -213,10 +213,19 @@ def test_hidden_additions_to_attention_are_found() -> None:
         wrap(module, "vit_tiny_patch16_224", RANDOM)
 
 
+def test_a_model_without_fused_attention_is_read() -> None:
+    """Such as timm makes where TIMM_FUSED_ATTN=0 is set."""
+    module = small()
+    for block in module.blocks:
+        block.attn.fused_attn = False
+    found = wrap(module, "vit_tiny_patch16_224", RANDOM).extract(photo(1, 32, 32), shallow().layers, ("q",))
+    assert set(found.layers) == {"blocks.0", "blocks.1", "blocks.2"}
+
+
 def test_a_block_whose_attention_runs_twice_is_refused() -> None:
     module = small()
     module.blocks[2].attn = module.blocks[1].attn
-    with pytest.raises(ModelError, match=r"blocks\.1.* 2 times in one forward pass"):
+    with pytest.raises(ModelError, match=r"blocks\.[12].* 2 times"):
         wrap(module, "vit_tiny_patch16_224", RANDOM)
     assert hooks(module) == 0
 
