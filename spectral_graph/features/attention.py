@@ -149,9 +149,10 @@ class AttentionTap(TorchFunctionMode):
             values = {}
             for name in self._tensors:
                 part = sources[name][..., self._tokens, :]
-                part = part.repeat_interleave(heads // part.shape[-3], dim=-3)
-                merged = part.transpose(-3, -2).flatten(-2)
-                values[name] = merged.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+                if part.shape[-3] != heads:
+                    part = part.repeat_interleave(heads // part.shape[-3], dim=-3)
+                rows = part.transpose(-3, -2)
+                values[name] = rows.to(torch.float32, copy=True, memory_format=torch.contiguous_format).flatten(-2)
             if "q" in values and abs(factor - 1) > 1e-6:
                 values["q"] *= factor
         masked = is_causal or _has_effect(attn_mask)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,3 +115,29 @@ def fill(model: nn.Module, state: dict[str, Any], source: str, heads: Iterable[s
             "name the timm model that they were made for with `model`"
         )
     model.load_state_dict(state, strict=True)
+
+
+def in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Translate a checkpoint of the original authors to timm's names, with timm's own function for the model."""
+    from timm.models import model_entrypoint
+
+    translate = getattr(sys.modules[model_entrypoint(name).__module__], "checkpoint_filter_fn", None)
+    if translate is None:
+        return state
+    options: dict[str, Any] = {}
+    # DeiT III checkpoints name their layer scale gamma_1, gamma_2; timm renames them on request only.
+    if "adapt_layer_scale" in inspect.signature(translate).parameters and "blocks.0.gamma_1" in state:
+        options["adapt_layer_scale"] = True
+    # As timm's own loading does, for weights whose positions must be resampled to the model's grid.
+    if "flexi" in name or "radio" in name:
+        options |= {"interpolation": "bilinear", "antialias": False}
+    if "radio" in name:
+        options["align_corners"] = "base_patch16_radio_v3" in name or "huge_patch16_radio_v3" in name
+    try:
+        translated: dict[str, Any] = translate(state, model, **options)
+    except Exception as error:  # it trusts the checkpoint's form
+        raise WeightsError(
+            f"the weights from {path} do not fit model {name} ({type(error).__name__}: {error}); "
+            "name the timm model that they were made for with `model`"
+        ) from error
+    return translated

@@ -14,11 +14,17 @@ from torch.nn import functional
 from spectral_graph.errors import ConfigError, ModelError
 from spectral_graph.features.attention import TENSORS, AttentionTap, find_attention, no_attention
 from spectral_graph.features.conditioning import Conditioning
-from spectral_graph.features.forward_process import ForwardProcess
 from spectral_graph.features.layers import select_layers
-from spectral_graph.features.model import Extraction, LayerInfo, WeightsInfo
-from spectral_graph.features.noise import Noise
-from spectral_graph.features.request import check_request, grid_of, layer_grids, normalised
+from spectral_graph.features.model import (
+    Extraction,
+    LayerInfo,
+    WeightsInfo,
+    check_request,
+    grid_of,
+    layer_grids,
+    normalised,
+)
+from spectral_graph.features.noise import ForwardProcess, Noise
 
 _HALF = (0.5, 0.5, 0.5)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from spectral_graph.errors import ModelError, WeightsError
 from spectral_graph.features.attention import AttentionTap
-from spectral_graph.features.checkpoint import fill, read_checkpoint, sha256_of
+from spectral_graph.features.checkpoint import fill, in_timm_names, read_checkpoint, sha256_of
 from spectral_graph.features.hub import fetch
 from spectral_graph.features.model import DEFAULT_MODEL, LayerInfo, WeightsInfo
 from spectral_graph.features.vit import VisionTransformerFeatures
@@ -180,7 +178,7 @@ def load_timm(
         info = WeightsInfo(f"file {path.name}", sha256_of(path))
     model = create(name)
     heads = config.classifier or ()
-    fill(model, _in_timm_names(name, model, state, path), str(path), (heads,) if isinstance(heads, str) else heads)
+    fill(model, in_timm_names(name, model, state, path), str(path), (heads,) if isinstance(heads, str) else heads)
     return wrap(model, name, info, device=device, dtype=dtype)
 
 
@@ -268,29 +266,3 @@ def _from_hub(name: str, config: Any) -> Path:
     if config.url:
         raise WeightsError(f"model {name}: its weights are not on the hub but at {config.url}; {cure}")
     raise WeightsError(f"model {name}: timm knows no pre-trained weights for it; {cure}")
-
-
-def _in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Translate a checkpoint of the original authors to timm's names, with timm's own function for the model."""
-    from timm.models import model_entrypoint
-
-    translate = getattr(sys.modules[model_entrypoint(name).__module__], "checkpoint_filter_fn", None)
-    if translate is None:
-        return state
-    options: dict[str, Any] = {}
-    # DeiT III checkpoints name their layer scale gamma_1, gamma_2; timm renames them on request only.
-    if "adapt_layer_scale" in inspect.signature(translate).parameters and "blocks.0.gamma_1" in state:
-        options["adapt_layer_scale"] = True
-    # As timm's own loading does, for weights whose positions must be resampled to the model's grid.
-    if "flexi" in name or "radio" in name:
-        options |= {"interpolation": "bilinear", "antialias": False}
-    if "radio" in name:
-        options["align_corners"] = "base_patch16_radio_v3" in name or "huge_patch16_radio_v3" in name
-    try:
-        translated: dict[str, Any] = translate(state, model, **options)
-    except Exception as error:  # it trusts the checkpoint's form
-        raise WeightsError(
-            f"the weights from {path} do not fit model {name} ({type(error).__name__}: {error}); "
-            "name the timm model that they were made for with `model`"
-        ) from error
-    return translated

@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from spectral_graph.errors import ModelError, WeightsError
-from spectral_graph.features.packages import require, silent
-from spectral_graph.features.snapshot import open_folder
+from spectral_graph.features.pretrained import open_folder, read_folder, require
 from spectral_graph.features.vit import VisionTransformerFeatures
 from spectral_graph.io.files import read_json
 
 _PATTERNS = ("*.json", "model*.safetensors", "pytorch_model*.bin")
 _MARKER = "config.json"
 
+_Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
+
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 # model_type of the configuration -> class of the vision part, and channel statistics where the folder has none.
-_CLASSES: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+_CLASSES: dict[str, tuple[str, _Statistics]] = {
     "vit": ("ViTModel", _HALF),
     "deit": ("DeiTModel", _IMAGENET),
     "dinov2": ("Dinov2Model", _IMAGENET),
@@ -72,12 +73,12 @@ def load_transformers(
     Args:
         name: name on the command line.
         place: hub repository, with or without ``@REVISION``, or a local folder.
-        weights: a local folder that goes before `place`.
+        weights: a local folder, used instead of `place`.
         device: where the model runs.
         dtype: type that it computes in.
 
     Raises:
-        ModelError: the library is missing, the model is no vision transformer that is known here, or it cannot be read.
+        ModelError: the library is missing, or the model is no vision transformer that can be read.
         WeightsError: the weights are missing, out of reach, damaged or incomplete.
     """
     (transformers,) = require(name, "transformers")
@@ -85,7 +86,7 @@ def load_transformers(
     kind = str(read_json(folder / _MARKER).get("model_type"))
     if kind not in _CLASSES:
         raise ModelError(
-            f"model {name}: {folder / _MARKER} is of the model_type {kind!r}; "
+            f"model {name}: {folder / _MARKER} has the model_type {kind!r}; "
             f"these can be read: {', '.join(sorted(_CLASSES))}"
         )
     class_name, statistics = _CLASSES[kind]
@@ -112,20 +113,17 @@ def load_transformers(
 
 
 def _read(transformers: Any, builder: Any, folder: Path, name: str) -> Any:
-    try:
-        with silent(transformers):
-            model, report = builder.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                attn_implementation="sdpa",
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except Exception as error:  # the library raises many kinds on damaged files
-        raise WeightsError(
-            f"model {name}: the folder {folder} cannot be read: {str(error).partition(chr(10))[0]}; get it again"
-        ) from error
-    # The pooler stands behind the patch tokens and is not used; many checkpoints have none.
+    def read() -> Any:
+        return builder.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+
+    model, report = read_folder(name, folder, [transformers], read)
+    # The pooler follows the patch tokens and is not used; many checkpoints have none.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise WeightsError(
@@ -135,9 +133,7 @@ def _read(transformers: Any, builder: Any, folder: Path, name: str) -> Any:
     return model
 
 
-def _statistics(
-    folder: Path, default: tuple[tuple[float, ...], tuple[float, ...]]
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _statistics(folder: Path, default: _Statistics) -> _Statistics:
     """Return channel means and standard deviations: of the folder's preprocessor, or of the family."""
     file = folder / "preprocessor_config.json"
     found = read_json(file) if file.is_file() else {}

@@ -12,8 +12,15 @@ from torch import Tensor, nn
 from spectral_graph.errors import ModelError, WeightsError
 from spectral_graph.features.attention import TENSORS, AttentionTap, find_attention, no_attention
 from spectral_graph.features.layers import last_layers, select_layers
-from spectral_graph.features.model import Extraction, LayerInfo, WeightsInfo
-from spectral_graph.features.request import check_request, grid_of, layer_grids, normalised
+from spectral_graph.features.model import (
+    Extraction,
+    LayerInfo,
+    WeightsInfo,
+    check_request,
+    grid_of,
+    layer_grids,
+    normalised,
+)
 
 
 class VisionTransformerFeatures(ABC):
