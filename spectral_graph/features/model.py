@@ -110,15 +110,36 @@ class VisionModel(Protocol):
         """Remark for readers of scores of this model; empty if none."""
 
     def select_layers(self, spec: str) -> tuple[LayerInfo, ...]:
-        """Return the layers that a text such as "5-11", "0,3,7", "blocks.5", "last:4", "mid,up[:6]" or "auto" names."""
+        """Return the layers that a text such as "5-11", "0,3,7", "blocks.5", "last:4", "mid,up[:6]" or "auto" names.
+
+        Raises:
+            ModelError: a part of the text names no layer; the message lists those that exist.
+        """
 
     def grid(self, height: int, width: int, layers: Sequence[LayerInfo] = ()) -> tuple[int, int]:
-        """Return the rows and columns of the finest of these layers (of all by default) for an image of that size."""
+        """Return the rows and columns of the finest of these layers (of all by default) for an image of that size.
+
+        Raises:
+            ModelError: the sides are no multiples of `patch`.
+        """
 
     def extract(
         self, pixels: Tensor, layers: Sequence[LayerInfo], tensors: Collection[str], ids: Sequence[str] = ()
     ) -> Extraction:
-        """Return q, k, v of the layers and the final features of a (B, H, W, 3) uint8 batch of the images `ids`."""
+        """Run the model and copy q, k, v of some layers, and the final features.
+
+        Args:
+            pixels: (B, H, W, 3) uint8, red, green, blue; H and W multiples of `patch`.
+            layers: layers of this model.
+            tensors: subset of {"q", "k", "v"}.
+            ids: names of the images; a diffusion model draws their timesteps and noise from them.
+
+        Returns:
+            The features, on the model's device.
+
+        Raises:
+            ModelError: the batch has another form, or a layer or tensor does not exist.
+        """
 
 
 def check_request(

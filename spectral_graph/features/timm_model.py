@@ -156,7 +156,7 @@ def load_timm(
 
     Args:
         name: timm's name, with or without the tag of its weights (``vit_small_patch14_dinov2.lvd142m``).
-        weights: a local checkpoint; without it the hub's.
+        weights: a local checkpoint; by default the hub's.
         device: where the model runs.
         dtype: type that it computes in.
 
@@ -165,7 +165,7 @@ def load_timm(
         WeightsError: the weights are missing, out of reach, or do not fit.
     """
     config = _config(name)
-    with torch.device("meta"):  # the structure without memory: a model of no use is refused before a download
+    with torch.device("meta"):  # a model that cannot be read is refused before its weights are fetched
         attention_modules(create(name), name)
     if weights is None:
         path = _from_hub(name, config)
@@ -183,10 +183,7 @@ def load_timm(
 
 
 def create(name: str) -> nn.Module:
-    """Create a timm vision transformer with random weights, without a head, for images of any size.
-
-    Args:
-        name: timm's name.
+    """Create a timm vision transformer by timm's name, with random weights, without a head, for images of any size.
 
     Raises:
         ModelError: timm has no such model, or it is no vision transformer.
@@ -209,25 +206,10 @@ def wrap(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TimmFeatures:
-    """Make a `VisionModel` of a timm model, with the channel statistics that timm has for it.
-
-    Args:
-        model: what `create` returned, with its weights.
-        name: timm's name.
-        weights: where the weights came from.
-        device: where the model runs.
-        dtype: type that it computes in.
-    """
+    """Make a `VisionModel` of what `create` returned, with the channel statistics that timm has for it."""
     config = _config(name)
-    return TimmFeatures(
-        model,
-        name=name,
-        mean=tuple(config.mean),
-        std=tuple(config.std),
-        weights=weights,
-        device=device,
-        dtype=dtype,
-    )
+    mean, std = tuple(config.mean), tuple(config.std)
+    return TimmFeatures(model, name=name, mean=mean, std=std, weights=weights, device=device, dtype=dtype)
 
 
 def _not_a_vit(name: str, reason: str) -> ModelError:
@@ -249,7 +231,7 @@ def _config(name: str) -> Any:
         hint = f"; close names: {', '.join(close)}" if close else ""
         raise ModelError(
             f"model {name}: neither {DEFAULT_MODEL} nor a model of timm {timm.__version__}{hint}; "
-            f"all: python -c \"import timm; print(timm.list_models('*vit*'))\""
+            f"list all with: python -c \"import timm; print(timm.list_models('*vit*'))\""
         )
     try:
         return get_pretrained_cfg(name, allow_unregistered=False)

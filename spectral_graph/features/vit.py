@@ -27,18 +27,7 @@ class VisionTransformerFeatures(ABC):
     """A vision transformer as a `VisionModel`: class and register tokens, then patches row by row.
 
     Its layers are the modules that call the attention kernel from all tokens to all, found by a forward pass on a
-    small image.
-
-    Attributes:
-        name: name on the command line.
-        patch: side of a patch in pixels.
-        layers: all self-attention layers.
-        mean: channel means on the scale 0..1.
-        std: channel standard deviations on the scale 0..1.
-        weights: where the weights came from.
-        note: what a reader of scores must know about this model; empty if nothing.
-        width: columns of the final patch tokens.
-        prefix: number of class and register tokens before the patches.
+    small image. Attribute `prefix` is the number of class and register tokens.
     """
 
     def __init__(
@@ -61,13 +50,13 @@ class VisionTransformerFeatures(ABC):
         Args:
             model: the module with its weights.
             modules: by name, those among which the layers are.
-            name: name on the command line.
+            name: as `VisionModel` has it, like `width`, `mean`, `std`, `weights` and `note`.
             patch: side of a patch in pixels, or both sides.
             width: columns of the final patch tokens.
-            mean: channel means on the scale 0..1.
-            std: channel standard deviations on the scale 0..1.
-            weights: where the weights came from.
-            note: what a reader of scores must know.
+            mean: of the channels.
+            std: of the channels.
+            weights: their source.
+            note: remark for readers of scores.
             device: where the model runs.
             dtype: type that it computes in; the layers are found in float32.
 
@@ -93,19 +82,11 @@ class VisionTransformerFeatures(ABC):
         return device
 
     def select_layers(self, spec: str) -> tuple[LayerInfo, ...]:
-        """Return the layers that a text names (see `layers.select_layers`); "auto" names the last seven twelfths.
-
-        Raises:
-            ModelError: a part names no layer; the message lists those that exist.
-        """
+        """Return the layers that a text names (see `layers.select_layers`); "auto" names the last seven twelfths."""
         return select_layers(self.layers, spec, self.name, last_layers(self.layers))
 
     def grid(self, height: int, width: int, layers: Sequence[LayerInfo] = ()) -> tuple[int, int]:
-        """Return the rows and columns of patches of an image of that size in pixels; `layers` has no effect.
-
-        Raises:
-            ModelError: the sides are no multiples of the patch.
-        """
+        """Return the rows and columns of patches of an image of that size in pixels; `layers` has no effect."""
         return grid_of(self.name, self.patch, layers, height, width)
 
     def extract(
@@ -115,20 +96,7 @@ class VisionTransformerFeatures(ABC):
         tensors: Collection[str] = TENSORS,
         ids: Sequence[str] = (),
     ) -> Extraction:
-        """Run the model and copy q, k, v of some layers.
-
-        Args:
-            pixels: (B, H, W, 3) uint8, red, green, blue; H and W multiples of `patch`.
-            layers: layers of this model.
-            tensors: subset of {"q", "k", "v"}.
-            ids: names of the images; they have no effect.
-
-        Returns:
-            The features, on the model's device.
-
-        Raises:
-            ModelError: the batch has another form, or a layer or tensor does not exist.
-        """
+        """Run the model as `VisionModel.extract` says; `ids` has no effect."""
         check_request(self, pixels, layers, tensors, ids)
         height, width = pixels.shape[1:3]
         grid = self.grid(height, width)
