@@ -56,7 +56,7 @@ def reporting_full_memory(device: torch.device, what: str, cure: str) -> Iterato
 
     Args:
         device: where the block computes.
-        what: what the memory is for.
+        what: the purpose of the memory.
         cure: advice, besides using the CPU.
     """
     try:

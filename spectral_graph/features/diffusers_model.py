@@ -37,21 +37,11 @@ def load_diffusers(
     noise: Noise | None = None,
     prompt: str = "",
 ) -> DiffusionFeatures:
-    """Load a latent diffusion model.
+    """Load a latent diffusion model; arguments and errors are those of `load_model`.
 
-    Args:
-        name: name on the command line.
-        place: hub repository, with or without ``@REVISION``, or a local folder.
-        weights: a local folder, used instead of `place`.
-        device: where the model runs.
-        dtype: type that the denoiser computes in; the autoencoder stays in float32, because that of Stable Diffusion
-            XL overflows in float16.
-        noise: timesteps and seed.
-        prompt: text that conditions the model.
-
-    Raises:
-        ModelError: a package is missing, or the model cannot be read.
-        WeightsError: the weights are missing, out of reach, damaged, or of another model.
+    `place` is a hub repository, with or without ``@REVISION``, or a local folder; the folder `weights` has precedence.
+    The denoiser computes in `dtype`, and the autoencoder in float32, because that of Stable Diffusion XL overflows in
+    float16.
     """
     diffusers, transformers = require(name, "diffusers", "transformers")
     folder, info = open_folder(name, place, weights, _MARKER, _PATTERNS)

@@ -40,16 +40,7 @@ _LINEAR = {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2
 def load_focus(
     weights: Path | None = None, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> TimmFeatures:
-    """Load `focus_vits14`.
-
-    Args:
-        weights: the ONNX file; by default that of the installed package (which is not imported).
-        device: where the model runs.
-        dtype: type that it computes in.
-
-    Raises:
-        WeightsError: the package is missing, or the file is not the expected one.
-    """
+    """Load `focus_vits14` from an ONNX file, by default that of the installed package, which is not imported."""
     import timm
 
     path = weights if weights is not None else packaged_file()

@@ -1,7 +1,7 @@
 """Queries, keys and values of attention layers of any torch module.
 
 Attention that is written out, without the fused kernel, shows q, k and v only as outputs of linear layers of known
-names, and what it does to them afterwards is hidden. So its attention weights, which leave a softmax, are recomputed
+names, and operations on their outputs are hidden. So its attention weights, which leave a softmax, are recomputed
 from them and must agree.
 """
 

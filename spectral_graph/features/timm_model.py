@@ -152,18 +152,7 @@ def load_timm(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TimmFeatures:
-    """Load a timm vision transformer.
-
-    Args:
-        name: timm's name, with or without the tag of its weights (``vit_small_patch14_dinov2.lvd142m``).
-        weights: a local checkpoint; by default the hub's.
-        device: where the model runs.
-        dtype: type that it computes in.
-
-    Raises:
-        ModelError: timm has no such model, or it has no attention layers that can be read.
-        WeightsError: the weights are missing, out of reach, or do not fit.
-    """
+    """Load a vision transformer by timm's name; arguments and errors are those of `load_model`."""
     config = _config(name)
     with torch.device("meta"):  # a model that cannot be read is refused before its weights are fetched
         attention_modules(create(name), name)

@@ -68,18 +68,9 @@ def load_transformers(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TransformersFeatures:
-    """Load a vision transformer of the transformers library.
+    """Load a vision transformer of the transformers library; arguments and errors are those of `load_model`.
 
-    Args:
-        name: name on the command line.
-        place: hub repository, with or without ``@REVISION``, or a local folder.
-        weights: a local folder, used instead of `place`.
-        device: where the model runs.
-        dtype: type that it computes in.
-
-    Raises:
-        ModelError: the library is missing, or the model is no vision transformer that can be read.
-        WeightsError: the weights are missing, out of reach, damaged or incomplete.
+    `place` is a hub repository, with or without ``@REVISION``, or a local folder; the folder `weights` has precedence.
     """
     (transformers,) = require(name, "transformers")
     folder, info = open_folder(name, place, weights, _MARKER, _PATTERNS)

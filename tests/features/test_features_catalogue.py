@@ -55,7 +55,7 @@ def test_a_revision_of_a_timm_model_is_refused() -> None:
         resolve("dino_vits16@abc")
 
 
-def test_the_command_lists_all_with_what_is_missing(
+def test_models_command_lists_all_with_missing_packages(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["models"]) == 0

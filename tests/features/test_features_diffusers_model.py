@@ -1,4 +1,4 @@
-"""Diffusion models from folders of diffusers: loading, the whole way through a run, what is refused."""
+"""Diffusion models from folders of diffusers: loading, a whole run, refusals."""
 
 from __future__ import annotations
 

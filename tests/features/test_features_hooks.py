@@ -142,7 +142,7 @@ def test_encoder_layer_of_torch_takes_the_slow_path_and_is_read() -> None:
     assert list(attention.values) == ["layers.0.self_attn", "layers.1.self_attn"]
 
 
-def test_only_what_is_asked_for() -> None:
+def test_only_the_chosen_layers_and_tensors() -> None:
     model = Stack(Fused(), Fused(), Written())
     with torch.inference_mode(), hook_attention(model, ["blocks.1", "blocks.2"], ("v",)) as attention:
         model(inputs())
