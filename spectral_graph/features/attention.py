@@ -1,185 +1,229 @@
-"""Reads queries, keys and values out of one attention layer, as that layer uses them.
+"""Reads queries, keys and values where they enter the attention kernel, for modules of any library.
 
-Fused attention kernels never show q, k and v, so they are taken where they are still visible: q and k leave
-`q_norm` and `k_norm` (identities where a model has no such norm), v leaves the projection. Rotary position
-embeddings come after those points and are applied here with the model's own angles.
+Whatever a module does before (norms, rotary embeddings, fused projections, grouped queries, joint streams), the
+tensors that it hands to `scaled_dot_product_attention` are the ones that it uses. A `TorchFunctionMode` sees that call
+however it was imported, on this thread and inside the context only; nothing is patched.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
+from torch.overrides import TorchFunctionMode
 
 from spectral_graph.errors import ModelError
 
 TENSORS = ("q", "k", "v")
 
+_MHA_SIGNATURE = inspect.signature(functional.multi_head_attention_forward)
 
-class AttentionTap:
-    """Context manager that copies q, k, v of one attention module during the forward passes inside it.
 
-    It handles timm's `Attention`, `AttentionRope` and `EvaAttention`: one `qkv` projection or three, norms of q
-    and k, rotary embeddings, grouped queries, gated output; with fused attention or without.
+@dataclass(frozen=True)
+class AttentionCall:
+    """One call of the attention kernel.
 
     Attributes:
-        values: after a forward pass, one (B, tokens, heads * head_dim) float32 tensor for each name asked for, as
-            used in the softmax: after norms and rotation, keys and values repeated to the number of query heads,
-            without the first `skip` tokens.
-            Of several passes those of the last.
-        runs: how often the module ran inside the context.
-        gate: (B, tokens, heads * head_dim) output gate of all tokens before its sigmoid; None without a gate.
+        values: tensor name -> (B, tokens, heads * head_dim) float32, a copy: q is scaled so that the weights are
+            softmax(q k^T / sqrt(head_dim)); k and v are repeated to the number of query heads.
+        heads: number of query heads.
+        dim: heads * head_dim of the queries.
+        tokens: (queries, keys) before any were left out.
+        masked: some pairs were masked or biased, so that the weights do not follow from q and k alone.
     """
 
-    def __init__(self, module: nn.Module, layer: str, tensors: Collection[str] = TENSORS, skip: int = 0) -> None:
-        """Prepare the tap; no hook is set before the context is entered.
+    values: dict[str, Tensor]
+    heads: int
+    dim: int
+    tokens: tuple[int, int]
+    masked: bool
+
+
+class AttentionTap(TorchFunctionMode):
+    """Context manager that copies q, k, v of every attention call inside chosen modules.
+
+    Attributes:
+        calls: module name -> its calls inside the context, in order. A call counts for the innermost chosen module.
+    """
+
+    def __init__(
+        self, modules: Mapping[str, nn.Module], tensors: Collection[str] = TENSORS, tokens: slice = slice(None)
+    ) -> None:
+        """Prepare the tap; hooks are set when the context is entered.
 
         Args:
-            module: the attention module.
-            layer: its name, for messages.
-            tensors: subset of {"q", "k", "v"}.
-            skip: number of leading tokens (class, registers) to leave out of `values`.
-
-        Raises:
-            ModelError: the module has no recognisable q, k and v.
+            modules: by name.
+            tensors: subset of {"q", "k", "v"}; if empty, calls are counted and described only.
+            tokens: which tokens to keep.
         """
-        check_attention(module, layer)
-        self.values: dict[str, Tensor] = {}
-        self.gate: Tensor | None = None
-        self._module: Any = module
-        self.runs = 0
+        super().__init__()
+        self.calls: dict[str, list[AttentionCall]] = {}
+        self._modules = dict(modules)
         self._tensors = [name for name in TENSORS if name in tensors]
-        self._skip = skip
-        self._seen: dict[str, Tensor] = {}
-        self._handles: list[RemovableHandle] = []
-        self._takes_rope = "rope" in inspect.signature(module.forward).parameters
+        self._tokens = tokens
+        self._active: list[str] = []
+        self._hooks = ExitStack()
 
     def __enter__(self) -> AttentionTap:
-        module = self._module
-        self.runs = 0
-        for name in ("q", "k"):
-            if name in self._tensors:
-                self._watch(getattr(module, f"{name}_norm"), name)
-        if "v" in self._tensors:
-            if module.qkv is None:
-                self._watch(module.v_proj, "v_proj")
-            elif getattr(module, "v_bias", None) is None:
-                self._watch(module.qkv, "qkv")
-        if getattr(module, "gate", None) is not None:
-            self._watch(module.gate, "gate")
-        self._handles.append(module.register_forward_hook(self._collect, with_kwargs=True))
+        self.calls = {}
+        for name, module in self._modules.items():
+            self._keep(module.register_forward_pre_hook(self._opens(name)))
+            self._keep(module.register_forward_hook(self._closes(name), always_call=True))
+        super().__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._seen.clear()
+        super().__exit__(kind, error, trace)
+        self._hooks.close()
+        self._active.clear()
 
-    def _watch(self, module: nn.Module, name: str) -> None:
-        def keep(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
-            self._seen[name] = output
+    def only_call(self, layer: str, model: str) -> AttentionCall:
+        """Return the call of a layer that attended exactly once.
 
-        self._handles.append(module.register_forward_hook(keep))
+        Args:
+            layer: name of a tapped module.
+            model: name of the model, for the message.
 
-    def _collect(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        self.runs += 1
-        call = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-        rope = call.get("rope") if self._takes_rope else None
-        take: dict[str, Callable[[], Tensor]] = {
-            "q": lambda: self._rotate(self._seen["q"], rope),
-            "k": lambda: self._rotate(self._seen["k"], rope),
-            "v": lambda: self._values_of(call["x"]),
-        }
-        for name in self._tensors:
-            heads = self._repeat(take[name]())[:, :, self._skip :]
-            # Outside inference mode, so that the caller may change the copy in place.
-            with torch.inference_mode(False), torch.no_grad():
-                merged = heads.transpose(1, 2).flatten(2)
-                self.values[name] = merged.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-        self.gate = self._seen.get("gate")
-        self._seen.clear()
+        Raises:
+            ModelError: it did not attend once, or with a mask.
+        """
+        calls = self.calls.get(layer, [])
+        if len(calls) != 1 or calls[0].masked:
+            found = "with a mask" if calls and calls[0].masked else f"{len(calls)} times"
+            raise ModelError(
+                f"model {model}, layer {layer}: it attended {found} by scaled_dot_product_attention, and once without "
+                "a mask was expected; choose torch's own attention kernel (SDPA) for this model"
+            )
+        return calls[0]
 
-    def _rotate(self, heads: Tensor, rope: Tensor | None) -> Tensor:
-        if rope is None:
-            return heads
-        from timm.layers import apply_rot_embed_cat
+    def _keep(self, handle: torch.utils.hooks.RemovableHandle) -> None:
+        self._hooks.callback(handle.remove)
 
-        prefix = self._module.num_prefix_tokens
-        half = {"half": True} if getattr(self._module, "rotate_half", False) else {}
-        turned = apply_rot_embed_cat(heads[:, :, prefix:], rope, **half)
-        return torch.cat([heads[:, :, :prefix], turned], dim=2)
+    def _opens(self, name: str) -> Callable[..., None]:
+        return lambda _module, _args: self._active.append(name)
 
-    def _values_of(self, inputs: Tensor) -> Tensor:
-        """Return v (B, heads, tokens, head_dim) from the projection's output, or from the module's input (B, N, D)."""
-        module = self._module
-        if "v_proj" in self._seen:
-            flat = self._seen["v_proj"]
-        elif "qkv" in self._seen:
-            flat = self._seen["qkv"].chunk(3, dim=-1)[2]
-        else:
-            # EVA's fused projection reads the weights and adds its bias without calling the Linear module.
-            flat = functional.linear(inputs, module.qkv.weight.chunk(3)[2], module.v_bias)
-        return flat.unflatten(-1, (getattr(module, "num_kv_heads", module.num_heads), -1)).transpose(1, 2)
+    def _closes(self, name: str) -> Callable[..., None]:
+        def close(_module: nn.Module, _args: Any, _output: Any) -> None:
+            if self._active and self._active[-1] == name:
+                self._active.pop()
 
-    def _repeat(self, heads: Tensor) -> Tensor:
-        return heads.repeat_interleave(self._module.num_heads // heads.shape[1], dim=1)
+        return close
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._active:
+            if func is functional.scaled_dot_product_attention:
+                self._note(*args, **kwargs)
+            elif func is functional.multi_head_attention_forward:
+                # A function mode does not see the kernel call inside this function.
+                self._note(*_multi_head_inputs(*args, **kwargs))
+        return func(*args, **kwargs)
+
+    def _note(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> None:
+        heads, width = query.shape[-3], query.shape[-1]
+        factor = 1.0 if scale is None else scale * width**0.5
+        sources = {"q": query, "k": key, "v": value}
+        # Outside inference mode, so that the caller may change the copies in place.
+        with torch.inference_mode(False), torch.no_grad():
+            values = {}
+            for name in self._tensors:
+                part = sources[name][..., self._tokens, :]
+                if part.shape[-3] != heads:
+                    part = part.repeat_interleave(heads // part.shape[-3], dim=-3)
+                rows = part.transpose(-3, -2)
+                values[name] = rows.to(torch.float32, copy=True, memory_format=torch.contiguous_format).flatten(-2)
+            if "q" in values and abs(factor - 1) > 1e-6:
+                values["q"] *= factor
+        masked = is_causal or _has_effect(attn_mask)
+        call = AttentionCall(values, heads, heads * width, (query.shape[-2], key.shape[-2]), masked)
+        self.calls.setdefault(self._active[-1], []).append(call)
 
 
-def check_attention(module: nn.Module, layer: str) -> None:
-    """Raise ModelError unless the module is built like timm's attention with queries, keys and values.
+def find_attention(
+    modules: Mapping[str, nn.Module], run: Callable[[], object], tensors: Collection[str] = ()
+) -> dict[str, AttentionCall]:
+    """Return the modules that call the attention kernel in a forward pass, in the order of their first call.
 
     Args:
-        module: the attention module.
-        layer: its name, for the message.
-
-    Raises:
-        ModelError: naming the layer, the module's class and what it lacks.
-    """
-    wanted = ("num_heads", "scale", "q_norm", "k_norm", "proj")
-    missing = [name for name in wanted if getattr(module, name, None) is None]
-    separate = all(isinstance(getattr(module, f"{name}_proj", None), nn.Module) for name in TENSORS)
-    if not separate and not isinstance(getattr(module, "qkv", None), nn.Linear):
-        missing.append("qkv (or q_proj, k_proj, v_proj)")
-    if missing:
-        raise ModelError(
-            f"layer {layer}: attention module {type(module).__name__} has no recognisable queries, keys and values "
-            f"(it lacks {', '.join(missing)}); choose a model with timm's Attention, AttentionRope or EvaAttention, "
-            "such as a DINO, DINOv2, DINOv3, DeiT, MAE, CLIP, SigLIP or EVA-02 ViT"
-        )
-
-
-def reproduce(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, gate: Tensor | None = None) -> Tensor:
-    """Compute the attention module's output from tapped tensors: proj(norm(softmax(q k^T * scale) v)).
-
-    Equal to the module's own output if and only if q, k and v are the ones that it used (and it does nothing else).
-
-    Args:
-        module: the tapped attention module.
-        q: (B, tokens, heads * head_dim) float32, all tokens (`skip=0`).
-        k: as `q`.
-        v: as `q`.
-        gate: the tap's `gate`.
+        modules: by name.
+        run: makes a forward pass.
+        tensors: which of q, k, v to copy.
 
     Returns:
-        (B, tokens, D) float32.
+        Name of the innermost module around each call -> the call.
+
+    Raises:
+        ModelError: a module attends more than once, so that "its" q, k and v are not one set.
     """
-    attention: Any = module
-    queries, keys, values = (t.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
-    weights = (queries @ keys.transpose(-2, -1) * attention.scale).softmax(dim=-1)
-    merged = (weights @ values).transpose(1, 2).flatten(2)
-    norm = getattr(attention, "norm", None)
-    if norm is not None:
-        merged = norm(merged)
-    if gate is not None:
-        merged = merged * gate.sigmoid()
-    result: Tensor = attention.proj(merged)
-    return result
+    with torch.inference_mode(), AttentionTap(modules, tensors) as tap:
+        run()
+    for name, calls in tap.calls.items():
+        if len(calls) > 1:
+            raise ModelError(
+                f"module {name}, a {type(modules[name]).__name__}, attends {len(calls)} times in one forward pass; "
+                "its q, k and v are no single set, so it cannot be a layer"
+            )
+    return {name: calls[0] for name, calls in tap.calls.items()}
+
+
+def no_attention(model: str, calls: Collection[str], examples: Sequence[str]) -> ModelError:
+    """Return the error for a model in which the modules `calls` attend, and none of them can be a layer."""
+    return ModelError(
+        f"model {model}: no self-attention layer can be read ({len(calls)} modules attend, none of them from all "
+        f"positions to all without a mask); choose another model, such as {', '.join(examples)}"
+    )
+
+
+def _has_effect(mask: Tensor | None) -> bool:
+    """Return whether a mask holds False, or a number other than 0 to be added."""
+    if mask is None:
+        return False
+    return not bool(mask.all()) if mask.dtype == torch.bool else bool(mask.any())
+
+
+def _multi_head_inputs(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Compute q, k, v (B, heads, tokens, head_dim) and the mask of the kernel from `multi_head_attention_forward`'s."""
+    given = _MHA_SIGNATURE.bind(*args, **kwargs)
+    given.apply_defaults()
+    call = given.arguments
+    if call["bias_k"] is not None or call["add_zero_attn"]:
+        raise ModelError(
+            "torch.nn.MultiheadAttention with add_bias_kv or add_zero_attn attends to keys that belong to no token; "
+            "leave this layer out"
+        )
+    if call["use_separate_proj_weight"]:
+        weights = [call[f"{name}_proj_weight"] for name in TENSORS]
+    else:
+        weights = call["in_proj_weight"].chunk(3)
+    biases = (None, None, None) if call["in_proj_bias"] is None else call["in_proj_bias"].chunk(3)
+    heads = []
+    for name, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True):
+        # The inputs are (tokens, B, D), or (tokens, D) of one image.
+        flat = functional.linear(call[name], weight, bias)
+        flat = flat if flat.ndim == 3 else flat.unsqueeze(1)
+        heads.append(flat.unflatten(-1, (call["num_heads"], -1)).permute(1, 2, 0, 3))
+    mask = call["attn_mask"] if call["attn_mask"] is not None else call["key_padding_mask"]
+    if mask is not None and not mask.dtype.is_floating_point:
+        mask = ~mask.bool()  # True means "leave out" there, and "take" in the kernel
+    return heads[0], heads[1], heads[2], mask

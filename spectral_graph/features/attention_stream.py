@@ -1,4 +1,4 @@
-"""Attention of one image for many iterations of a solver: new noise each time, or a former pass again."""
+"""Attention of one image for many iterations of a solver, each with new noise or from an earlier pass."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ class AttentionStream:
     """Endless iterator over passes of a model on one image (section 4.1 of the paper).
 
     Each pass of a diffusion model draws a new timestep and new noise. As a pass costs more than a step of the solver,
-    with probability `reuse` one of the last `buffer` passes is handed out again, chosen at random. For a model without
-    noise all passes are the same, so there is only one.
-
-    Attributes:
-        passes: how often the model has run.
+    with probability `reuse` one of the last `buffer` passes is returned again, chosen at random. For a model without
+    noise all passes are the same, so there is only one. Attribute `passes` counts the passes.
     """
 
     def __init__(
@@ -44,15 +41,15 @@ class AttentionStream:
             layers: layers of the model.
             tensors: subset of {"q", "k", "v"}.
             name: of the image; noise is drawn from it and the number of the pass.
-            reuse: chance that a former pass is taken; 0.9 in the paper.
-            buffer: passes that are kept; 7 in the authors' script.
+            reuse: probability of an earlier pass; 0.9 in the paper.
+            buffer: number of passes that are kept; 7 in the authors' script.
             seed: of the choice between passes.
 
         Raises:
-            ConfigError: a chance outside [0, 1), or a buffer without a place.
+            ConfigError: `reuse` is outside [0, 1), or `buffer` is less than 1.
         """
         if not 0 <= reuse < 1 or buffer < 1:
-            raise ConfigError(f"reuse {reuse} and buffer {buffer}: give 0 <= reuse < 1 and a buffer of 1 or more")
+            raise ConfigError(f"`reuse={reuse}`, `buffer={buffer}`: give 0 <= reuse < 1 and a buffer of 1 or more")
         self.passes = 0
         self._model, self._pixels, self._layers, self._tensors = model, pixels, layers, tensors
         self._name, self._reuse = name, reuse

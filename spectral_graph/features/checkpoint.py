@@ -1,8 +1,10 @@
-"""Reading a checkpoint file of a timm model."""
+"""Reading a checkpoint file of a timm model: unwrapped, in timm's names, checked."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,12 @@ from spectral_graph.errors import WeightsError
 _WRAPPERS = ("state_dict", "model", "teacher")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.")
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
-# Parts of pre-training and classification that features do not need.
+# Parts for pre-training and classification.
 _HEADS = ("head", "fc.", "attn_pool.", "mask_token", "decoder", "dino_head", "ibot_head", "lm_head", "pre_logits")
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -81,12 +83,12 @@ def _unwrap(content: Any) -> dict[str, Any]:
 
 
 def fill(model: nn.Module, state: dict[str, Any], source: str, heads: Iterable[str] = ()) -> None:
-    """Load a checkpoint into a model without a head; heads of the checkpoint are left out.
+    """Load a checkpoint in timm's names into a timm model without a head; heads of the checkpoint are left out.
 
     Args:
         model: the timm module.
-        state: names and tensors in timm's naming.
-        source: where the checkpoint came from, for messages.
+        state: names and tensors.
+        source: of the checkpoint, for messages.
         heads: further names of heads.
 
     Raises:
@@ -113,3 +115,29 @@ def fill(model: nn.Module, state: dict[str, Any], source: str, heads: Iterable[s
             "name the timm model that they were made for with `model`"
         )
     model.load_state_dict(state, strict=True)
+
+
+def in_timm_names(name: str, model: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Translate a checkpoint of the original authors to timm's names, by timm's function for the model."""
+    from timm.models import model_entrypoint
+
+    translate = getattr(sys.modules[model_entrypoint(name).__module__], "checkpoint_filter_fn", None)
+    if translate is None:
+        return state
+    options: dict[str, Any] = {}
+    # DeiT III checkpoints name their layer scale gamma_1, gamma_2; timm renames them on request only.
+    if "adapt_layer_scale" in inspect.signature(translate).parameters and "blocks.0.gamma_1" in state:
+        options["adapt_layer_scale"] = True
+    # As timm's own loading does, for weights whose positions must be resampled to the model's grid.
+    if "flexi" in name or "radio" in name:
+        options |= {"interpolation": "bilinear", "antialias": False}
+    if "radio" in name:
+        options["align_corners"] = "base_patch16_radio_v3" in name or "huge_patch16_radio_v3" in name
+    try:
+        translated: dict[str, Any] = translate(state, model, **options)
+    except Exception as error:  # it does not check the checkpoint
+        raise WeightsError(
+            f"the weights from {path} do not fit model {name} ({type(error).__name__}: {error}); "
+            "name the timm model that they were made for with `model`"
+        ) from error
+    return translated

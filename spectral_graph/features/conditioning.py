@@ -1,4 +1,4 @@
-"""What a denoiser is told beside the noisy image: the prompt, sizes, classes, each kind of model in its own words."""
+"""The arguments of a denoiser besides the noisy image: encoded prompt, sizes, classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Conditioning:
 
     Attributes:
         text_tokens: number of text tokens; 0 without text.
-        arguments: makes the denoiser's arguments for a number of images, and their height and width in pixels.
+        arguments: (number of images, height, width in pixels) -> keyword arguments of the denoiser.
     """
 
     text_tokens: int
@@ -37,7 +37,7 @@ def encode(pipeline: Any, denoiser: Any, prompt: str, name: str) -> Conditioning
         name: name of the model, for messages.
 
     Raises:
-        ModelError: a denoiser of a kind that is not known here, or a prompt for a model without text.
+        ModelError: the class of the denoiser is not supported, or there is a prompt for a model without text.
     """
     kind = type(denoiser).__name__
     readers = {
@@ -64,7 +64,7 @@ def _unet(pipeline: Any, unet: Any, prompt: str, name: str) -> Conditioning:
     kind = config.addition_embed_type
     if kind not in (None, "text_time") or config.class_embed_type is not None or config.encoder_hid_dim_type:
         raise ModelError(
-            f"model {name}: its UNet wants more than a prompt (addition_embed_type {kind!r}, class_embed_type "
+            f"model {name}: its UNet needs more than a prompt (addition_embed_type {kind!r}, class_embed_type "
             f"{config.class_embed_type!r}, encoder_hid_dim_type {config.encoder_hid_dim_type!r}); use one of Stable "
             "Diffusion 1, 2 or XL"
         )
@@ -74,7 +74,7 @@ def _unet(pipeline: Any, unet: Any, prompt: str, name: str) -> Conditioning:
     text, _, pooled, _ = pipeline.encode_prompt(prompt, device=device, do_classifier_free_guidance=False)
 
     def arguments(count: int, height: int, width: int) -> Arguments:
-        # Original size, corner of the crop, target size: the image is taken as uncropped at its own size.
+        # Original size, corner of the crop, target size: those of an image that is not cropped or resized.
         sizes = torch.tensor([height, width, 0, 0, height, width], device=device, dtype=text.dtype)
         added = {"text_embeds": _repeated(pooled, count), "time_ids": sizes.expand(count, -1)}
         return {"encoder_hidden_states": _repeated(text, count), "added_cond_kwargs": added}
@@ -118,7 +118,7 @@ def _sd3(pipeline: Any, transformer: Any, prompt: str, name: str) -> Conditionin
 
 def _dit(pipeline: Any, transformer: Any, prompt: str, name: str) -> Conditioning:
     if prompt:
-        raise ModelError(f"model {name}: it knows classes, not text, so `prompt={prompt!r}` cannot be used")
-    # The class after the last stands for "none": it is what classifier-free guidance was trained with.
+        raise ModelError(f"model {name}: it is conditioned on classes, not text, so `prompt={prompt!r}` cannot be used")
+    # The class after the last means "no class" in classifier-free guidance.
     none = torch.tensor([transformer.config.num_embeds_ada_norm], device=transformer.device)
     return Conditioning(0, lambda count, *_: {"class_labels": none.expand(count)})

@@ -1,4 +1,4 @@
-"""The device that a model runs on: the CPU, or a GPU of NVIDIA."""
+"""The device that a model runs on: the CPU or an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def find_device(name: str, process: int = 0) -> torch.device:
     """Return the device that an option names.
 
     Args:
-        name: ``cpu``, ``cuda:N`` or ``cuda``, the GPU of this process: the first one, or where several processes share
-            a machine the one of its number, counted round.
+        name: ``cpu``, ``cuda:N``, or ``cuda``: the GPU number `process` modulo the number of GPUs.
         process: number of this process among those of its machine, from 0.
 
     Raises:
@@ -47,21 +46,18 @@ def _cure() -> str:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return a device in words: ``cpu``, or ``cuda:0 (NVIDIA A100-SXM4-40GB)``."""
+    """Return the device's name: ``cpu``, or ``cuda:0 (NVIDIA A100-SXM4-40GB)``."""
     return str(device) if device.type != "cuda" else f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 @contextmanager
 def reporting_full_memory(device: torch.device, what: str, cure: str) -> Iterator[None]:
-    """Turn torch's want of memory on a GPU into one sentence.
+    """Turn torch's out-of-memory error into DeviceMemoryError, which names the device.
 
     Args:
-        device: where it is computed.
-        what: the thing that needed the memory.
-        cure: what can be done about it, besides using the CPU.
-
-    Raises:
-        DeviceMemoryError: naming the device, the thing and the cure.
+        device: where the block computes.
+        what: the purpose of the memory.
+        cure: advice, besides using the CPU.
     """
     try:
         yield

@@ -12,8 +12,7 @@ from spectral_graph.features.catalogue import entry_of
 from spectral_graph.features.conditioning import encode
 from spectral_graph.features.diffusion import DiffusionFeatures
 from spectral_graph.features.noise import Noise
-from spectral_graph.features.packages import require, silent
-from spectral_graph.features.snapshot import open_folder
+from spectral_graph.features.pretrained import open_folder, read_folder, require
 from spectral_graph.io.files import read_json
 
 _MARKER = "model_index.json"
@@ -24,7 +23,7 @@ _PATTERNS = (
     *(f"{part}/*{suffix}" for part in _PARTS for suffix in (".json", ".safetensors", ".bin")),
     *(f"{part}/*" for part in _TOKENIZERS),
 )
-# Parts of a pipeline that only make or judge new images.
+# Parts of a pipeline that only generate or check images.
 _UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 
 
@@ -38,21 +37,11 @@ def load_diffusers(
     noise: Noise | None = None,
     prompt: str = "",
 ) -> DiffusionFeatures:
-    """Load a latent diffusion model.
+    """Load a latent diffusion model; arguments and errors are those of `load_model`.
 
-    Args:
-        name: name on the command line.
-        place: hub repository, with or without ``@REVISION``, or a local folder.
-        weights: a local folder that goes before `place`.
-        device: where the model runs.
-        dtype: type that the denoiser computes in; the autoencoder stays in float32, because that of Stable Diffusion
-            XL overflows in float16.
-        noise: timesteps and seed.
-        prompt: text that the model is told.
-
-    Raises:
-        ModelError: a package is missing, or the model is none that can be read.
-        WeightsError: the weights are missing, out of reach, damaged, or of another model.
+    `place` is a hub repository, with or without ``@REVISION``, or a local folder; the folder `weights` has precedence.
+    The denoiser computes in `dtype`, and the autoencoder in float32, because that of Stable Diffusion XL overflows in
+    float16.
     """
     diffusers, transformers = require(name, "diffusers", "transformers")
     folder, info = open_folder(name, place, weights, _MARKER, _PATTERNS)
@@ -60,7 +49,7 @@ def load_diffusers(
     entry = entry_of(name)
     if entry is not None and entry.pipeline != index.get("_class_name"):
         raise WeightsError(
-            f"model {name}: the folder {folder} holds a {index.get('_class_name')}, and {name} is a {entry.pipeline}; "
+            f"model {name}: the folder {folder} holds a {index.get('_class_name')}, but {name} is a {entry.pipeline}; "
             f"give another folder with `weights`, or name this one with `model={folder}`"
         )
     pipeline = _read(diffusers, transformers, folder, index, name, dtype)
@@ -87,17 +76,14 @@ def load_diffusers(
 
 def _read(diffusers: Any, transformers: Any, folder: Path, index: dict[str, Any], name: str, dtype: torch.dtype) -> Any:
     """Read the pipeline without the parts that features do not need."""
-    # A pipeline that was saved without a part (Stable Diffusion 3 without its third encoder) says so by nulls.
+    # A part that the saved pipeline lacks (the third encoder of Stable Diffusion 3, for instance) has nulls there.
     absent = [part for part, entry in index.items() if entry == [None, None]]
     left_out: dict[str, Any] = {part: None for part in (*_UNUSED, *absent) if part in index}
     if "requires_safety_checker" in index:
         left_out["requires_safety_checker"] = False
-    try:
-        with silent(diffusers, transformers):
-            return diffusers.DiffusionPipeline.from_pretrained(
-                str(folder), local_files_only=True, dtype={"vae": torch.float32, "default": dtype}, **left_out
-            )
-    except Exception as error:  # the library raises many kinds on damaged folders
-        raise WeightsError(
-            f"model {name}: the folder {folder} cannot be read: {str(error).partition(chr(10))[0]}; get it again"
-        ) from error
+    dtypes = {"vae": torch.float32, "default": dtype}
+
+    def read() -> Any:
+        return diffusers.DiffusionPipeline.from_pretrained(str(folder), local_files_only=True, dtype=dtypes, **left_out)
+
+    return read_folder(name, folder, [diffusers, transformers], read)

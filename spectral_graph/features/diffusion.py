@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, cast
 
 import torch
@@ -12,15 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spectral_graph.errors import ConfigError, ModelError
-from spectral_graph.features.attending import attending_modules, no_attention, one_call
-from spectral_graph.features.attention import TENSORS
+from spectral_graph.features.attention import TENSORS, AttentionTap, find_attention, no_attention
 from spectral_graph.features.conditioning import Conditioning
-from spectral_graph.features.forward_process import ForwardProcess
-from spectral_graph.features.kernel_tap import KernelTap
 from spectral_graph.features.layers import select_layers
-from spectral_graph.features.model import Extraction, LayerInfo, WeightsInfo
-from spectral_graph.features.noise import Noise
-from spectral_graph.features.request import check_request, grid_of, layer_grids, normalised
+from spectral_graph.features.model import (
+    Extraction,
+    LayerInfo,
+    WeightsInfo,
+    check_request,
+    grid_of,
+    layer_grids,
+    normalised,
+)
+from spectral_graph.features.noise import ForwardProcess, Noise
 
 _HALF = (0.5, 0.5, 0.5)
 
@@ -30,18 +35,7 @@ class DiffusionFeatures:
 
     Its layers are the modules in which all positions of the image attend to all; cross-attention to the prompt is left
     out, and of a stream that the prompt shares (MMDiT) only the positions of the image are taken. They are found by a
-    pass on a small image.
-
-    Attributes:
-        name: name on the command line.
-        patch: the sides of an image must be multiples of this many pixels.
-        layers: all self-attention layers.
-        mean: (0.5, 0.5, 0.5).
-        std: (0.5, 0.5, 0.5).
-        weights: where the weights came from.
-        note: what the final features are.
-        width: columns of the final features.
-        noise: timesteps and seed.
+    pass on a small image. Attribute `noise` has the timesteps and the seed.
     """
 
     def __init__(
@@ -67,7 +61,7 @@ class DiffusionFeatures:
             noise: timesteps and seed.
 
         Raises:
-            ModelError: no layer can be read, or the model is none that takes an image's latents alone.
+            ModelError: no layer can be read, or the model takes more than an image's latents.
             ConfigError: a timestep that the model does not have.
         """
         self.name, self.weights, self.mean, self.std = name, weights, _HALF, _HALF
@@ -80,22 +74,17 @@ class DiffusionFeatures:
         self._latent_stride = 2 ** (len(blocks) - 1)
         if self._denoiser.config.in_channels != self._vae.config.latent_channels:
             raise ModelError(
-                f"model {name}: its denoiser takes {self._denoiser.config.in_channels} channels, and the latents of an "
+                f"model {name}: its denoiser takes {self._denoiser.config.in_channels} channels, but the latents of an "
                 f"image have {self._vae.config.latent_channels}; inpainting and upscaling models cannot be used"
             )
         self._is_unet = hasattr(denoiser, "down_blocks")
         levels = len(self._denoiser.down_blocks) if self._is_unet else 1
         self.patch = self._latent_stride * (2 ** (levels - 1) if self._is_unet else self._denoiser.config.patch_size)
-        if self._is_unet:
-            last = min(1, len(self._denoiser.up_blocks) - 1)
-            self._final_name, self._final = f"up_blocks.{last}", self._denoiser.up_blocks[last]
-        else:
-            self._final_name, self._final = "norm_out", self._denoiser.norm_out
-        self.note = (
-            f"final features of {name} are the output of {self._final_name} in the same noisy pass, on the run's grid"
-        )
-        self._modules = dict(denoiser.named_modules())
-        self.layers, self.width, self._after_final = self._find_layers()
+        final = f"up_blocks.{min(1, levels - 1)}" if self._is_unet else "norm_out"
+        self.note = f"final features of {name} are the output of {final} in the same noisy pass, on the run's grid"
+        self._modules = {part: module for part, module in denoiser.named_modules() if part}
+        self._final: nn.Module = self._modules[final]
+        self.layers, self.width = self._find_layers()
 
     @property
     def device(self) -> torch.device:
@@ -110,25 +99,17 @@ class DiffusionFeatures:
         return other
 
     def select_layers(self, spec: str) -> tuple[LayerInfo, ...]:
-        """Return the layers that a text names.
+        """Return the layers that a text names (see `layers.select_layers`).
 
-        Args:
-            spec: see `spectral_graph.features.layers.select_layers`; "auto" names those of the paper's section 4.2 for
-                a UNet, the middle block's and the first six of the decoder, and for a transformer all.
-
-        Raises:
-            ModelError: a part names no layer; the message lists what exists.
+        "auto" names those of the paper's section 4.2 for a UNet, the middle block's and the first six of the decoder,
+        and all of a transformer.
         """
         auto = [layer for layer in self.layers if layer.part == "mid"]
         auto += [layer for layer in self.layers if layer.part == "up"][:6]
         return select_layers(self.layers, spec, self.name, auto or self.layers)
 
     def grid(self, height: int, width: int, layers: Sequence[LayerInfo] = ()) -> tuple[int, int]:
-        """Return the rows and columns of the finest of these layers (of all by default).
-
-        Raises:
-            ModelError: the sides are no multiples of `patch`.
-        """
+        """Return the rows and columns of the finest of these layers (of all by default)."""
         return grid_of(self.name, self.patch, layers or self.layers, height, width)
 
     def extract(
@@ -138,36 +119,23 @@ class DiffusionFeatures:
         tensors: Collection[str] = TENSORS,
         ids: Sequence[str] = (),
     ) -> Extraction:
-        """Encode the images, add noise, run the denoiser once, copy q, k, v of some layers.
+        """Encode the images, add noise and run the denoiser once, as `VisionModel.extract` says.
 
-        Args:
-            pixels: (B, H, W, 3) uint8, red, green, blue; H and W multiples of `patch`.
-            layers: layers of this model.
-            tensors: subset of {"q", "k", "v"}.
-            ids: names of the images, from which their timestep and noise are drawn; "0", "1", ... without them.
-
-        Returns:
-            The features, on the model's device.
-
-        Raises:
-            ModelError: the batch has another form, or a layer or tensor does not exist.
+        Without `ids`, timesteps and noise are drawn from the names "0", "1", ...
         """
         check_request(self, pixels, layers, tensors, ids)
         height, width = pixels.shape[1:3]
         grid = self.grid(height, width, layers)
         nodes = max((self._nodes(layer, height, width) for layer in layers), default=0)
         # Image positions come first where a stream holds text too; each layer is cut to its own number of them.
-        tap = KernelTap({layer.name: self._modules[layer.name] for layer in layers}, tensors, slice(nodes))
-        last = max(layers, key=lambda layer: layer.index, default=None)
-        behind = last is not None and last.index >= self._after_final
-        stop = self._modules[last.name] if last is not None and behind else self._final
+        tap = AttentionTap({layer.name: self._modules[layer.name] for layer in layers}, tensors, slice(nodes))
         with torch.inference_mode():
             noisy, timesteps = self._noisy(pixels, ids or [str(index) for index in range(len(pixels))])
             with tap:
-                final = self._denoise(noisy, timesteps, height, width, stop)
+                final = self._denoise(noisy, timesteps, height, width, [self._modules[layer.name] for layer in layers])
         values = {}
         for layer in layers:
-            call, own = one_call(tap, layer, self.name), self._nodes(layer, height, width)
+            call, own = tap.only_call(layer.name, self.name), self._nodes(layer, height, width)
             values[layer.name] = {key: value[:, :own] for key, value in call.values.items()}
         return Extraction(values, _on_grid(final, grid), grid, layer_grids(layers, height, width))
 
@@ -191,37 +159,33 @@ class DiffusionFeatures:
         return self._process(latents, noise.to(self.device), timesteps.to(self.device)), timesteps.to(self.device)
 
     def _denoise(
-        self, noisy: Tensor, timesteps: Tensor, height: int, width: int, stop: nn.Module | None = None
+        self, noisy: Tensor, timesteps: Tensor, height: int, width: int, modules: Sequence[nn.Module]
     ) -> Tensor:
-        """Run the denoiser and return the output of the final module; what lies behind `stop` is not computed."""
+        """Run the denoiser until `modules` and the final one have run; return its output (B, width, h, w) float32."""
         outputs: list[Tensor] = []
+        waiting = {self._final, *modules}
 
-        def keep(_module: nn.Module, _args: Any, output: Tensor) -> None:
-            outputs.append(output)
+        def finished(module: nn.Module, _args: Any, output: Any) -> None:
+            if module is self._final:
+                outputs.append(output)
+            waiting.discard(module)
+            if not waiting:
+                raise _Enough
 
-        def end(_module: nn.Module, _args: Any, _output: Any) -> None:
-            raise _Enough
-
-        handles = [self._final.register_forward_hook(keep)]
-        if stop is not None:
-            handles.append(stop.register_forward_hook(end))
         arguments = self._conditioning.arguments(len(noisy), height, width)
         dtype = next(self._denoiser.parameters()).dtype
-        try:
+        with ExitStack() as stack, suppress(_Enough):
+            for module in tuple(waiting):
+                stack.callback(module.register_forward_hook(finished).remove)
             self._denoiser(noisy.to(dtype), timestep=timesteps, **arguments)
-        except _Enough:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
         final = outputs[0]
         if final.ndim == 3:
             side = self.patch
             final = final.transpose(1, 2).unflatten(2, (height // side, width // side))
         return final.to(torch.float32)
 
-    def _find_layers(self) -> tuple[tuple[LayerInfo, ...], int, int]:
-        """Return the layers, the width of the final features, and the index of the first layer behind them."""
+    def _find_layers(self) -> tuple[tuple[LayerInfo, ...], int]:
+        """Return the layers and the width of the final features."""
         text = self._conditioning.text_tokens
         # A width at which no layer has as many nodes as the prompt has tokens, so that cross-attention shows.
         rows, columns = next((1, n) for n in (2, 3, 5, 7) if text not in {n * 4**k for k in range(12)})
@@ -232,7 +196,11 @@ class DiffusionFeatures:
         latents = torch.randn((1, channels, height // stride, width // stride), generator=generator).to(self.device)
         finals: list[Tensor] = []
         steps = torch.zeros(1, dtype=torch.int64, device=self.device)
-        calls = attending_modules(self._denoiser, lambda: finals.append(self._denoise(latents, steps, height, width)))
+
+        def run() -> None:
+            finals.append(self._denoise(latents, steps, height, width, [self._denoiser]))
+
+        calls = find_attention(self._modules, run)
         layers: list[LayerInfo] = []
         for name, call in calls.items():
             queries, keys = call.tokens
@@ -244,28 +212,16 @@ class DiffusionFeatures:
             part = name.partition("_")[0] if self._is_unet else ""
             layers.append(LayerInfo(name, len(layers), call.heads, call.dim, side, part))
         if not layers:
-            reason = f"{len(calls)} modules attend, none of them from all positions to all without a mask"
-            raise no_attention(self.name, reason, ("sd14", "sd21", "sdxl"))
-        behind = self._behind_final([layer.name for layer in layers])
-        return tuple(layers), finals[0].shape[1], behind
-
-    def _behind_final(self, names: Sequence[str]) -> int:
-        """Return the index of the first layer that runs after the final module; the number of layers if none does."""
-        if not self._is_unet:
-            return len(names)
-        last = int(self._final_name.rpartition(".")[2])
-        for index, name in enumerate(names):
-            if name.startswith("up_blocks.") and int(name.split(".")[1]) > last:
-                return index
-        return len(names)
+            raise no_attention(self.name, calls, ("sd14", "sd21", "sdxl"))
+        return tuple(layers), finals[0].shape[1]
 
 
 class _Enough(Exception):
-    """All that is needed of a pass has been computed."""
+    """Ends a pass of which everything needed has been computed."""
 
 
 def _side(pixels: int, nodes: int) -> int:
-    """Return the side of the squares into which an area is cut, or 0 if they are no whole squares."""
+    """Return the side of `nodes` equal squares with whole sides that cover an area, or 0 if there are none."""
     if nodes < 1 or pixels % nodes:
         return 0
     side = math.isqrt(pixels // nodes)

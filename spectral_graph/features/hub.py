@@ -1,4 +1,4 @@
-"""Fetching weights from the Hugging Face hub, giving up soon where it cannot be reached."""
+"""Fetching weights from the Hugging Face hub; an unreachable hub is reported within seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spectral_graph.features.model import DEFAULT_MODEL
 PATIENCE = 10.0
 """Seconds within which the hub must answer a first request."""
 
-# Copies of the same weights in other forms; a repository may hold the first kind only.
+# Copies of the same weights in other forms; some repositories hold pickles only.
 _PICKLES = ("*.bin",)
 _VARIANTS = ("*.fp16.*", "*non_ema*", "*.onnx", "*.msgpack", "*.h5", "*flax*")
 
@@ -54,10 +54,9 @@ def fetch(name: str, repository: str, filename: str | None = None) -> Path:
         for candidate in names:
             try:
                 return Path(hf_hub_download(filename=candidate, **place))
-            except LocalEntryNotFoundError:
-                raise
-            except EntryNotFoundError:
-                continue
+            except EntryNotFoundError as error:
+                if isinstance(error, LocalEntryNotFoundError):
+                    raise
     except Exception as error:  # connection, access and disk errors of several libraries
         raise _out_of_reach(name, repository, str(error).partition("\n")[0]) from error
     raise _out_of_reach(name, repository, f"the repository has none of {', '.join(names)}")
@@ -69,7 +68,7 @@ def fetch_folder(name: str, repository: str, marker: str, patterns: Sequence[str
     Args:
         name: name of the model, for messages.
         repository: e.g. ``CompVis/stable-diffusion-v1-4``, with ``@revision`` if not the main one.
-        marker: file whose presence in the cache tells that the repository was downloaded.
+        marker: file that is in the cache if the repository was downloaded.
         patterns: which files are needed.
 
     Raises:
@@ -104,7 +103,7 @@ def fetch_folder(name: str, repository: str, marker: str, patterns: Sequence[str
             raise _out_of_reach(name, repository, str(error).partition("\n")[0], "FOLDER") from error
     try:
         folder = get(local=True)
-    except Exception:  # each version of the client has its own errors for a cache without the repository
+    except Exception:  # each version of the client has other errors for a cache without the repository
         raise _out_of_reach(name, repository, reason, "FOLDER") from None
     if not (folder / marker).is_file():
         raise _out_of_reach(name, repository, reason, "FOLDER")
@@ -112,7 +111,7 @@ def fetch_folder(name: str, repository: str, marker: str, patterns: Sequence[str
 
 
 def _unreachable(endpoint: str) -> str:
-    """Return why the hub does not answer, or nothing. The hub's own client would try again for most of a minute."""
+    """Return why the hub does not answer, or "". The hub's own client would retry for most of a minute."""
     from huggingface_hub.utils import get_session
 
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -124,7 +123,7 @@ def _unreachable(endpoint: str) -> str:
         except Exception as error:  # handed to the waiting thread as text
             answers.put(f"{endpoint} cannot be reached ({error})")
 
-    # In a thread of its own: looking up a host name knows no time limit.
+    # In another thread, because the look-up of a host name has no time limit.
     threading.Thread(target=ask, daemon=True).start()
     try:
         return answers.get(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Choosing attention layers by a short text."""
+"""Choosing attention layers by text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from spectral_graph.errors import ModelError
 from spectral_graph.features.model import LayerInfo
 
-PARTS = {"encoder": "down", "decoder": "up"}
-"""Other words for the parts of a UNet."""
+_PARTS = {"encoder": "down", "decoder": "up"}
 
 _NUMBER = re.compile(r"\d+")
 _RANGE = re.compile(r"(\d+)-(\d+)")
@@ -28,10 +27,10 @@ def select_layers(
             ("blocks.5") and parts of a UNet: "down" or "encoder", "mid", "up" or "decoder", and some layers of a
             part as in "up[:6]" or "down[2:4]" (the first included, the last not).
         model: name of the model, for messages.
-        auto: what "auto" names.
+        auto: layers that "auto" names.
 
     Raises:
-        ModelError: a part of the text names no layer; the message lists what exists.
+        ModelError: a part of the text names no layer; the message lists those that exist.
     """
     chosen: set[int] = set()
     for text in (text.strip() for text in spec.split(",")):
@@ -60,7 +59,7 @@ def _indices(layers: Sequence[LayerInfo], text: str) -> Sequence[int]:
         return range(int(text), int(text) + 1)
     match = _SLICE.fullmatch(text)
     part, first, last = (match[1], match[2], match[3]) if match else (text, "", "")
-    members = [layer.index for layer in layers if layer.part and layer.part == PARTS.get(part, part)]
+    members = [layer.index for layer in layers if layer.part and layer.part == _PARTS.get(part, part)]
     if members:
         # A slice beyond the part is refused like a number beyond the model.
         if int(last or 0) > len(members):

@@ -1,4 +1,4 @@
-"""The table of `spectral-graph models`: every alias, where it comes from, and whether it can be used here and now."""
+"""The table of `spectral-graph models`: every alias, its source, and whether it can be used on this machine."""
 
 from __future__ import annotations
 
@@ -57,21 +57,14 @@ def model_records() -> list[ModelRecord]:
 def render_models(records: Sequence[ModelRecord], width: int = WIDTH) -> str:
     """Return the table of the models as text in lines of at most `width` cells."""
     rows = [
-        [
-            record["model"],
-            str(record["layers"]),
-            _span(record["heads"]),
-            _span(record["pixels_a_node"]),
-            record["source"],
-            record["here"],
-        ]
-        for record in records
+        [r["model"], str(r["layers"]), _span(r["heads"]), _span(r["pixels_a_node"]), r["source"], r["here"]]
+        for r in records
     ]
     return "\n".join([*table(_COLUMNS, rows, width), "", *wrapped(_ALSO, width)])
 
 
 def availability(entry: Entry) -> str:
-    """Tell whether a model can be used: "yes", or what is missing."""
+    """Return whether a model can be used: "yes", or how to install what is missing."""
     if entry.alias == DEFAULT_MODEL:
         from spectral_graph.features.focus import PACKAGE, VERSION
 
@@ -91,7 +84,7 @@ def _span(ends: Sequence[int]) -> str:
 
 
 def _cached(entry: Entry) -> bool:
-    """Tell whether the hub's local cache holds the repository's weights."""
+    """Return whether the hub's local cache holds the repository's weights."""
     from huggingface_hub import try_to_load_from_cache
 
     repository = f"timm/{entry.place}" if entry.library == "timm" else entry.place

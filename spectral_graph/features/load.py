@@ -1,4 +1,4 @@
-"""A vision model by name."""
+"""Loading a vision model by name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_model(
         device: where the model runs.
         dtype: type that the model computes in; features are float32 whatever it is.
         noise: timesteps and seed of a diffusion model.
-        prompt: text that a diffusion model is told.
+        prompt: text that conditions a diffusion model.
 
     Returns:
         The model, in evaluation mode.

@@ -1,27 +1,30 @@
-"""Loading a vision transformer of the `transformers` library from a folder or from the hub."""
+"""Vision transformers of the `transformers` library, from a folder or from the hub."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from spectral_graph.errors import ModelError, WeightsError
-from spectral_graph.features.packages import require, silent
-from spectral_graph.features.snapshot import open_folder
-from spectral_graph.features.token_vit import TokenTransformerFeatures
+from spectral_graph.features.pretrained import open_folder, read_folder, require
+from spectral_graph.features.vit import VisionTransformerFeatures
 from spectral_graph.io.files import read_json
 
 _PATTERNS = ("*.json", "model*.safetensors", "pytorch_model*.bin")
 _MARKER = "config.json"
+
+_Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 # model_type of the configuration -> class of the vision part, and channel statistics where the folder has none.
-_CLASSES: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+_CLASSES: dict[str, tuple[str, _Statistics]] = {
     "vit": ("ViTModel", _HALF),
     "deit": ("DeiTModel", _IMAGENET),
     "dinov2": ("Dinov2Model", _IMAGENET),
@@ -36,6 +39,27 @@ _CLASSES: dict[str, tuple[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
 }
 
 
+class TransformersFeatures(VisionTransformerFeatures):
+    """A vision transformer of the transformers library; the library itself interpolates positions."""
+
+    def _final_tokens(self, images: Tensor) -> Tensor:
+        takes = inspect.signature(self._model.forward).parameters
+        options: dict[str, Any] = {}
+        if "interpolate_pos_encoding" in takes:
+            options["interpolate_pos_encoding"] = True
+        if "noise" in takes:
+            # MAE drops patches, and shuffles them by sorting this noise: ascending noise keeps their order.
+            self._model.config.mask_ratio = 0.0
+            patches = (images.shape[2] // self.patch) * (images.shape[3] // self.patch)
+            options["noise"] = torch.arange(patches, device=self.device).expand(len(images), -1) / patches
+        tokens: Tensor = self._model(images, **options).last_hidden_state
+        # CLIP applies its final norm to the class token only.
+        vision = getattr(self._model, "vision_model", self._model)
+        if hasattr(vision, "pre_layrnorm"):
+            tokens = vision.post_layernorm(tokens)
+        return tokens
+
+
 def load_transformers(
     name: str,
     place: str,
@@ -43,26 +67,17 @@ def load_transformers(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> TokenTransformerFeatures:
-    """Load a vision transformer of the transformers library.
+) -> TransformersFeatures:
+    """Load a vision transformer of the transformers library; arguments and errors are those of `load_model`.
 
-    Args:
-        name: name on the command line.
-        place: hub repository, with or without ``@REVISION``, or a local folder.
-        weights: a local folder that goes before `place`.
-        device: where the model runs.
-        dtype: type that it computes in.
-
-    Raises:
-        ModelError: the library is missing, the model is no vision transformer that is known here, or it cannot be read.
-        WeightsError: the weights are missing, out of reach, damaged or incomplete.
+    `place` is a hub repository, with or without ``@REVISION``, or a local folder; the folder `weights` has precedence.
     """
     (transformers,) = require(name, "transformers")
     folder, info = open_folder(name, place, weights, _MARKER, _PATTERNS)
     kind = str(read_json(folder / _MARKER).get("model_type"))
     if kind not in _CLASSES:
         raise ModelError(
-            f"model {name}: {folder / _MARKER} is of the model_type {kind!r}; "
+            f"model {name}: {folder / _MARKER} has the model_type {kind!r}; "
             f"these can be read: {', '.join(sorted(_CLASSES))}"
         )
     class_name, statistics = _CLASSES[kind]
@@ -74,24 +89,32 @@ def load_transformers(
         )
     model = _read(transformers, builder, folder, name)
     mean, std = _statistics(folder, statistics)
-    return TokenTransformerFeatures(model, name=name, mean=mean, std=std, weights=info, device=device, dtype=dtype)
+    return TransformersFeatures(
+        model,
+        {part: module for part, module in model.named_modules() if part},
+        name=name,
+        patch=model.config.patch_size,
+        width=model.config.hidden_size,
+        mean=mean,
+        std=std,
+        weights=info,
+        device=device,
+        dtype=dtype,
+    )
 
 
 def _read(transformers: Any, builder: Any, folder: Path, name: str) -> Any:
-    try:
-        with silent(transformers):
-            model, report = builder.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                attn_implementation="sdpa",
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except Exception as error:  # the library raises many kinds on damaged files
-        raise WeightsError(
-            f"model {name}: the folder {folder} cannot be read: {str(error).partition(chr(10))[0]}; get it again"
-        ) from error
-    # The pooler stands behind the patch tokens and is not used; many checkpoints have none.
+    def read() -> Any:
+        return builder.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+
+    model, report = read_folder(name, folder, [transformers], read)
+    # The pooler follows the patch tokens and is not used; many checkpoints have none.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise WeightsError(
@@ -101,9 +124,7 @@ def _read(transformers: Any, builder: Any, folder: Path, name: str) -> Any:
     return model
 
 
-def _statistics(
-    folder: Path, default: tuple[tuple[float, ...], tuple[float, ...]]
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _statistics(folder: Path, default: _Statistics) -> _Statistics:
     """Return channel means and standard deviations: of the folder's preprocessor, or of the family."""
     file = folder / "preprocessor_config.json"
     found = read_json(file) if file.is_file() else {}

@@ -28,9 +28,8 @@ from spectral_graph.errors import DataError, FeatureError, ImageError
 from spectral_graph.features.batch_size import BUDGET, automatic_batch
 from spectral_graph.features.device import describe_device, find_device, reporting_full_memory
 from spectral_graph.features.load import load_model
-from spectral_graph.features.model import Extraction, LayerInfo, VisionModel
+from spectral_graph.features.model import Extraction, LayerInfo, VisionModel, layer_grids
 from spectral_graph.features.noise import Noise
-from spectral_graph.features.request import layer_grids
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.io.files import remove, reporting_full_disk, require_space

@@ -1,15 +1,18 @@
-"""q, k and v of tapped layers against those that the attention kernel really received."""
+"""q, k and v of timm's attention modules against their norms, rotations and outputs."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from spectral_graph.errors import ModelError
-from spectral_graph.features.attention import TENSORS, AttentionTap, check_attention, reproduce
+from spectral_graph.features.attention import TENSORS, AttentionTap
+from spectral_graph.features.timm_model import attention_modules, reproduce
 
 timm = pytest.importorskip("timm")
 
@@ -45,24 +48,6 @@ def sharpen(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def run(model: nn.Module, size: int, taps: list[AttentionTap]) -> list[torch.Tensor]:
-    outputs: list[torch.Tensor] = []
-    handles = [
-        block.attn.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-        for block in model.blocks
-    ]
-    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        for tap in taps:
-            tap.__enter__()
-        model.forward_features(pixels)
-        for tap in taps:
-            tap.__exit__(None, None, None)
-    for handle in handles:
-        handle.remove()
-    return outputs
-
-
 def build(case: str) -> tuple[nn.Module, int]:
     name, options = ARCHITECTURES[case]
     try:
@@ -72,41 +57,52 @@ def build(case: str) -> tuple[nn.Module, int]:
     return sharpen(model), options["img_size"]
 
 
-@pytest.mark.parametrize("fused", [True, False])
+def passed(model: nn.Module, size: int) -> tuple[AttentionTap, list[Any]]:
+    """The tap after a forward pass, and what each block's attention took, normalised and gave."""
+    modules = {f"blocks.{i}": block.attn for i, block in enumerate(model.blocks)}
+    seen = [SimpleNamespace() for _ in modules]
+    for record, module in zip(seen, modules.values(), strict=True):
+
+        def keep(_module: Any, args: Any, kwargs: Any, output: Any, record: Any = record) -> None:
+            record.inputs, record.rope, record.output = args[0], kwargs.get("rope"), output
+
+        module.register_forward_hook(keep, with_kwargs=True)
+        for name in ("q", "k"):
+            norm = getattr(module, f"{name}_norm")
+            norm.register_forward_hook(lambda _m, _a, output, r=record, n=name: setattr(r, n, output))
+    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode(), AttentionTap(modules) as tap:
+        model.forward_features(pixels)
+    return tap, seen
+
+
 @pytest.mark.parametrize("case", ARCHITECTURES)
-def test_output_follows_from_tapped_tensors(case: str, fused: bool) -> None:
+def test_output_follows_from_tapped_tensors(case: str) -> None:
     model, size = build(case)
-    for block in model.blocks:
-        block.attn.fused_attn = fused
-    taps = [AttentionTap(block.attn, f"blocks.{i}") for i, block in enumerate(model.blocks)]
-    outputs = run(model, size, taps)
-    for block, tap, output in zip(model.blocks, taps, outputs, strict=True):
+    tap, seen = passed(model, size)
+    for index, record in enumerate(seen):
+        values = tap.only_call(f"blocks.{index}", case).values
         with torch.inference_mode():
-            found = reproduce(block.attn, **tap.values, gate=tap.gate)
-        torch.testing.assert_close(found, output, rtol=1e-4, atol=1e-4)
+            found = reproduce(model.blocks[index].attn, record.inputs, **values)
+        torch.testing.assert_close(found, record.output, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", ARCHITECTURES)
-def test_tensors_are_those_the_kernel_receives(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_and_keys_are_the_normalised_and_rotated_ones(case: str) -> None:
+    """The outputs of `q_norm` and `k_norm`, rotated by the model's angles, bit for bit."""
+    from timm.layers import apply_rot_embed_cat
+
     model, size = build(case)
-    received: list[tuple[torch.Tensor, ...]] = []
-    kernel = functional.scaled_dot_product_attention
-
-    def spy(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: object) -> torch.Tensor:
-        received.append(tuple(t.clone() for t in (q, k, v)))
-        return kernel(q, k, v, **options)
-
-    monkeypatch.setattr(functional, "scaled_dot_product_attention", spy)
-    for block in model.blocks:
-        block.attn.fused_attn = True
-    taps = [AttentionTap(block.attn, f"blocks.{i}") for i, block in enumerate(model.blocks)]
-    run(model, size, taps)
-    assert len(received) == len(taps)
-    for tap, tensors in zip(taps, received, strict=True):
-        for name, tensor in zip(TENSORS, tensors, strict=True):
-            batch, _heads, tokens, _width = tensor.shape
-            merged = tensor.permute(0, 2, 1, 3).reshape(batch, tokens, -1)
-            torch.testing.assert_close(tap.values[name], merged, rtol=1e-5, atol=1e-5)
+    tap, seen = passed(model, size)
+    for index, record in enumerate(seen):
+        values, module = tap.only_call(f"blocks.{index}", case).values, model.blocks[index].attn
+        for name in ("q", "k"):
+            heads = getattr(record, name)
+            if record.rope is not None:
+                prefix = module.num_prefix_tokens
+                turned = apply_rot_embed_cat(heads[:, :, prefix:], record.rope, half=module.rotate_half)
+                heads = torch.cat([heads[:, :, :prefix], turned], dim=2)
+            assert torch.equal(values[name], heads.transpose(1, 2).flatten(2))
 
 
 def test_plain_projection_against_numpy() -> None:
@@ -115,12 +111,13 @@ def test_plain_projection_against_numpy() -> None:
     torch.manual_seed(0)
     module = Attention(24, num_heads=4, qkv_bias=True).eval()
     inputs = torch.randn(2, 7, 24)
-    with torch.no_grad(), AttentionTap(module, "blocks.0", skip=2) as tap:
+    with torch.no_grad(), AttentionTap({"attn": module}, tokens=slice(2, None)) as tap:
         output = module(inputs).numpy()
+    values = tap.only_call("attn", "numpy").values
     weight, bias = module.qkv.weight.detach().numpy(), module.qkv.bias.detach().numpy()
     q, k, v = np.split(inputs.numpy() @ weight.T + bias, 3, axis=-1)
     for name, expected in zip(TENSORS, (q, k, v), strict=True):
-        np.testing.assert_allclose(tap.values[name].numpy(), expected[:, 2:], atol=1e-5)
+        np.testing.assert_allclose(values[name].numpy(), expected[:, 2:], atol=1e-5)
     merged = np.zeros((2, 7, 24), np.float32)
     for image in range(2):
         for head in range(4):
@@ -130,6 +127,12 @@ def test_plain_projection_against_numpy() -> None:
             merged[image][:, columns] = weights / weights.sum(1, keepdims=True) @ v[image][:, columns]
     expected = merged @ module.proj.weight.detach().numpy().T + module.proj.bias.detach().numpy()
     np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
+def tapped(module: nn.Module, inputs: torch.Tensor, **options: Any) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    with AttentionTap({"attn": module}) as tap:
+        output = module(inputs, **options)
+    return tap.only_call("attn", "small").values, output
 
 
 @pytest.mark.parametrize("options", [{"gated": True}, {"num_kv_heads": 2, "qkv_fused": False}, {"rotate_half": True}])
@@ -145,14 +148,13 @@ def test_attention_with_gate_grouped_queries_and_half_rotation(options: dict[str
         nn.init.normal_(parameter, std=0.5)
     rope = RotaryEmbeddingCat(8, feat_shape=(3, 4), in_pixels=False).get_embed()
     inputs = torch.randn(2, 1 + 12, 32)
-    with torch.no_grad(), AttentionTap(module, "blocks.0") as tap:
-        output = module(inputs, rope=rope)
-        assert all(tap.values[name].shape == (2, 13, 32) for name in TENSORS)
-        torch.testing.assert_close(reproduce(module, **tap.values, gate=tap.gate), output, rtol=1e-4, atol=1e-4)
-        # The proof has teeth: unrotated queries do not give the output.
-        with AttentionTap(module, "blocks.0") as plain:
-            module(inputs)
-        wrong = reproduce(module, plain.values["q"], tap.values["k"], tap.values["v"], gate=tap.gate)
+    with torch.no_grad():
+        values, output = tapped(module, inputs, rope=rope)
+        assert all(values[name].shape == (2, 13, 32) for name in TENSORS)
+        torch.testing.assert_close(reproduce(module, inputs, **values), output, rtol=1e-4, atol=1e-4)
+        # Unrotated queries do not give the output.
+        plain, _ = tapped(module, inputs)
+        wrong = reproduce(module, inputs, plain["q"], values["k"], values["v"])
         assert (wrong - output).abs().max() > 1e-2
 
 
@@ -163,21 +165,22 @@ def test_eva_with_a_separate_bias() -> None:
     module = EvaAttention(32, num_heads=4, qkv_bias_separate=True, norm_layer=nn.LayerNorm).eval()
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.5)
-    with torch.no_grad(), AttentionTap(module, "blocks.0") as tap:
-        output = module(torch.randn(1, 9, 32))
-        torch.testing.assert_close(reproduce(module, **tap.values), output, rtol=1e-4, atol=1e-4)
+    inputs = torch.randn(1, 9, 32)
+    with torch.no_grad():
+        values, output = tapped(module, inputs)
+        torch.testing.assert_close(reproduce(module, inputs, **values), output, rtol=1e-4, atol=1e-4)
 
 
-def test_only_the_tensors_asked_for_and_no_hook_left() -> None:
+def test_only_the_chosen_tensors_and_no_hook_left() -> None:
     from timm.layers import Attention
 
     module = Attention(24, num_heads=4).eval()
-    with pytest.raises(RuntimeError, match="shape"), AttentionTap(module, "blocks.0") as tap:
+    with pytest.raises(RuntimeError, match="shape"), AttentionTap({"attn": module}) as tap:
         module(torch.zeros(1, 5, 23))
-    assert tap.values == {}
-    with AttentionTap(module, "blocks.0", ("v",)) as tap:
+    assert tap.calls == {}
+    with AttentionTap({"attn": module}, ("v",)) as tap:
         module(torch.zeros(1, 5, 24))
-    assert set(tap.values) == {"v"}
+    assert set(tap.only_call("attn", "small").values) == {"v"}
     assert all(not part._forward_hooks and not part._forward_pre_hooks for part in module.modules())
 
 
@@ -185,29 +188,33 @@ def test_half_precision_gives_float32() -> None:
     from timm.layers import Attention
 
     module = Attention(24, num_heads=4).to(torch.bfloat16).eval()
-    with torch.no_grad(), AttentionTap(module, "blocks.0") as tap:
-        module(torch.ones(1, 5, 24, dtype=torch.bfloat16))
-    assert {tensor.dtype for tensor in tap.values.values()} == {torch.float32}
+    with torch.no_grad():
+        values, _ = tapped(module, torch.ones(1, 5, 24, dtype=torch.bfloat16))
+    assert {tensor.dtype for tensor in values.values()} == {torch.float32}
+
+
+def test_layers_that_do_not_call_the_kernel_once_without_a_mask_are_refused() -> None:
+    from timm.layers import Attention
+
+    module = Attention(24, num_heads=4).eval()
+    inputs = torch.zeros(1, 5, 24)
+    with AttentionTap({"attn": module}) as tap:
+        module(inputs, attn_mask=torch.eye(5, dtype=torch.bool))
+    with pytest.raises(ModelError, match=r"small.*attn.*with a mask"):
+        tap.only_call("attn", "small")
+    module.fused_attn = False
+    with AttentionTap({"attn": module}) as tap:
+        module(inputs)
+    with pytest.raises(ModelError, match=r"small.*attn.* 0 times"):
+        tap.only_call("attn", "small")
 
 
 class Convolution(nn.Module):
     """Not an attention."""
 
 
-class Nameless(nn.Module):
-    """Attention whose projection cannot be recognised."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.num_heads, self.scale = 2, 1.0
-        self.q_norm = self.k_norm = nn.Identity()
-        self.proj = nn.Linear(4, 4)
-        self.to_everything = nn.Linear(4, 12)
-
-
-@pytest.mark.parametrize(("module", "lack"), [(Convolution(), "q_norm"), (Nameless(), "qkv")])
-def test_unknown_attention_is_refused_by_name(module: nn.Module, lack: str) -> None:
-    with pytest.raises(ModelError, match=rf"blocks\.3.*{type(module).__name__}.*{lack}"):
-        check_attention(module, "blocks.3")
-    with pytest.raises(ModelError):
-        AttentionTap(module, "blocks.3")
+def test_blocks_without_attention_like_that_of_timm_are_refused() -> None:
+    model = timm.create_model("vit_tiny_patch16_224", dynamic_img_size=True, **SMALL)
+    model.blocks[1].attn = Convolution()
+    with pytest.raises(ModelError, match=r"tiny.*blocks\.1.*Convolution.*num_heads"):
+        attention_modules(model, "tiny")

@@ -23,7 +23,7 @@ from spectral_graph.features.timm_model import create, wrap
 LAYER = LayerInfo("layer", 0, 1, 2, 8)
 
 
-def test_batch_is_what_fits_the_budget() -> None:
+def test_batch_fits_the_budget() -> None:
     model = wrap(create("vit_tiny_patch16_224"), "vit_tiny_patch16_224", WeightsInfo("random numbers"))
     layers = model.layers[:2]
     # Kept: two layers of v and the final features of 4 x 4 patches. Largest module: the activation inside an MLP, with

@@ -19,8 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 
 @pytest.mark.parametrize("alias", [a for a, entry in CATALOGUE.items() if entry.library == "timm"])
 def test_layers_heads_and_patch_of_timm_models(alias: str) -> None:
-    from spectral_graph.features.timm_model import create
-    from spectral_graph.features.vit import attention_modules
+    from spectral_graph.features.timm_model import attention_modules, create
 
     entry = CATALOGUE[alias]
     try:
@@ -56,7 +55,7 @@ def test_a_revision_of_a_timm_model_is_refused() -> None:
         resolve("dino_vits16@abc")
 
 
-def test_the_command_lists_all_with_what_is_missing(
+def test_models_command_lists_all_with_missing_packages(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["models"]) == 0

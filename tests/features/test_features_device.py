@@ -1,4 +1,4 @@
-"""`--device`: where models run, what is said where there is no such device or too little memory on it."""
+"""`--device`: where models run; errors for unknown devices and too little memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_name_becomes_a_device(gpus: Any) -> None:
     assert find_device("cuda:1") == torch.device("cuda", 1)
     assert [find_device("cuda", process).index for process in range(5)] == [0, 1, 0, 1, 0]
     assert describe_device(find_device("cuda:1")) == "cuda:1 (GPU of kind 1)"
-    with pytest.raises(ConfigError, match=r"`device=cuda:2`: .* cpu, cuda:0 \(GPU of kind 0\), cuda:1 \(GPU of kind 1"):
+    with pytest.raises(ConfigError, match=r"`device=cuda:2`.*GPU of kind 0.*GPU of kind 1"):
         find_device("cuda:2")
 
 
@@ -64,44 +64,34 @@ def test_processes_of_a_machine_are_counted() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpu0", "mps", "cuda:x", "cuda:-1", "", "cuda:99999"])
-def test_nonsense_is_refused_by_the_options(name: str) -> None:
+def test_unknown_device_raises_config_error(name: str) -> None:
     for make in (make_config, make_image_config):
-        with pytest.raises(ConfigError, match=f"`device={name}`: .*give cpu, cuda or cuda:N"):
+        with pytest.raises(ConfigError, match=f"`device={name}`.*cuda:N"):
             make({"device": name})
-
-
-@pytest.mark.parametrize("name", ["gpu0", "mps", "cuda:x"])
-def test_nonsense_is_refused_by_the_device(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"`device={name}`: there is no such device"):
+    with pytest.raises(ConfigError, match=f"`device={name}`"):
         find_device(name)
 
 
 @pytest.mark.parametrize("command", ["build", "image"])
-def test_a_missing_gpu_is_said_before_anything_is_written(
+def test_missing_gpu_raises_before_anything_is_written(
     command: str, gpus: Any, options: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gpus(0)
     out = tmp_path / "out"
     given = flags(options) if command == "build" else [str(options["root"] / "images")]
     assert main([command, *given, "--device", "cuda:1", "--out", str(out)]) == 2
-    words = capsys.readouterr().err
-    assert "error: --device cuda:1: torch" in words and "finds no CUDA GPU here, only cpu; leave --device out" in words
+    message = capsys.readouterr().err
+    assert "--device cuda:1" in message and "leave --device out" in message
     assert not out.exists()
 
 
-def test_want_of_memory_becomes_a_sentence() -> None:
+def test_out_of_memory_raises_device_memory_error() -> None:
     device = torch.device("cuda", 0)
-    with (
-        pytest.raises(
-            DeviceMemoryError, match=r"cuda:0 has too little free memory for a thing, 2\.00 GiB more are needed"
-        ),
-        reporting_full_memory(device, "a thing", "shrink it"),
-    ):
-        raise torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
-        )
-    words = "for a thing; shrink it, or use `device=cpu`"
-    with pytest.raises(DeviceMemoryError, match=words), reporting_full_memory(device, "a thing", "shrink it"):
+    raised = pytest.raises(DeviceMemoryError, match=r"cuda:0.*a thing.*2\.00 GiB.*shrink it.*`device=cpu`")
+    with raised, reporting_full_memory(device, "a thing", "shrink it"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity ...")
+    raised = pytest.raises(DeviceMemoryError, match="a thing; shrink it")
+    with raised, reporting_full_memory(device, "a thing", "shrink it"):
         raise torch.OutOfMemoryError("no more")
     with pytest.raises(RuntimeError, match="another"), reporting_full_memory(device, "a thing", "shrink it"):
         raise RuntimeError("another error")
@@ -115,7 +105,7 @@ def state_of(out: Path, stage: str) -> str:
 
 @pytest.fixture
 def one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that asks for too much memory where it gets two images at a time."""
+    """Models run out of memory with two images at a time."""
     extract = VisionTransformerFeatures.extract
 
     def limited(self: VisionTransformerFeatures, pixels: torch.Tensor, *more: Any, **options: Any) -> Extraction:
@@ -129,8 +119,7 @@ def one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("one_image_fits")
 def test_too_large_a_batch_names_the_option(options: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = "for 2 images of 80 x 80 pixels in one pass, 20.00 MiB more .* `image_batch=1` and `force=extract`, or use"
-    with pytest.raises(DeviceMemoryError, match=words):
+    with pytest.raises(DeviceMemoryError, match=r"2 images of 80 x 80.*`image_batch=1` and `force=extract`"):
         run_pipeline(make_config(options), out, until="extract", reporter=QUIET)
     smaller = make_config({**options, "image_batch": 1})
     run_pipeline(smaller, out, until="extract", force="extract", reporter=QUIET)
@@ -144,12 +133,12 @@ def test_too_many_photos_at_a_time_name_the_option(
     call = ["image", str(folder / "images"), "--out", str(tmp_path / "out"), "--model", MODEL, "--size", "64"]
     call += ["--weights", str(model_weights), "--kmeans-init", "1", "--channels", "6"]
     assert main([*call, "--batch", "3"]) == 2
-    words = capsys.readouterr().err
-    assert "for 3 photos of 64 x 64 pixels" in words and "--batch 1 and --force, or use --device cpu" in words
+    message = capsys.readouterr().err
+    assert "3 photos of 64 x 64" in message and "--batch 1 and --force" in message
     assert main([*call, "--batch", "1", "--force"]) == 0
 
 
-def test_the_device_is_told_and_a_run_goes_on_with_another(options: dict[str, Any], gpus: Any, tmp_path: Path) -> None:
+def test_run_records_its_device_and_resumes_on_another(options: dict[str, Any], gpus: Any, tmp_path: Path) -> None:
     gpus(0)
     out = tmp_path / "run"
     run_pipeline(make_config({**options, "device": "cpu"}), out, until="extract", reporter=QUIET)
@@ -157,10 +146,10 @@ def test_the_device_is_told_and_a_run_goes_on_with_another(options: dict[str, An
     assert found is not None and found["device"] == "cpu" and found["layers"] == ["blocks.2", "blocks.5"]
     assert f"{MODEL} on cpu" in describe(out)
     assert json.loads((out / "images.json").read_text())["model"]["device"] == "cpu"
-    # What is extracted needs no device any more.
+    # A run whose features are extracted needs no device.
     run_pipeline(make_config({**options, "device": "cuda"}), out, until="graph", reporter=QUIET)
     assert state_of(out, "graph") == "complete"
-    with pytest.raises(ConfigError, match="finds no CUDA GPU"):
+    with pytest.raises(ConfigError, match="`device=cuda`"):
         run_pipeline(make_config({**options, "device": "cuda"}), out, force="extract", reporter=QUIET)
     assert state_of(out, "graph") == "complete"
 
@@ -216,18 +205,8 @@ def test_photos_on_a_gpu_have_the_eigenvectors_of_the_cpu(
     found = []
     for device in ("cpu", "cuda"):
         out = tmp_path / device
-        call = [
-            "image",
-            str(folder / "images"),
-            "--out",
-            str(out),
-            "--model",
-            MODEL,
-            "--size",
-            "64",
-            "--device",
-            device,
-        ]
+        call = ["image", str(folder / "images"), "--out", str(out), "--model", MODEL, "--size", "64"]
+        call += ["--device", device]
         call += ["--weights", str(model_weights), "--kmeans-init", "1", "--channels", "6", "--quiet"]
         assert main([*call, "--solver", solver, "--steps", "50"]) == 0
         found.append(np.load(out / "00" / "result.npz")["eigenvalues"])

@@ -1,4 +1,4 @@
-"""Diffusion models from folders of diffusers: loading, the whole way through a run, what is refused."""
+"""Diffusion models from folders of diffusers: loading, a whole run, refusals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_half_precision(sd_folder: Path, sd14: DiffusionFeatures, pixels: torch.
     assert (found - expected).norm() < 0.05 * expected.norm()
 
 
-def test_the_whole_way_from_a_saved_folder(
+def test_run_from_a_saved_folder(
     sd_folder: Path, options: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from spectral_graph.cli.commands import main
@@ -78,13 +78,13 @@ def test_the_whole_way_from_a_saved_folder(
 
 
 def test_folders_of_other_things_are_refused(sd_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"holds a StableDiffusionPipeline, and sdxl is a StableDiffusionXL"):
+    with pytest.raises(WeightsError, match=r"sdxl.*StableDiffusionPipeline.*StableDiffusionXLPipeline.*`weights`"):
         load_model("sdxl", sd_folder)
-    with pytest.raises(WeightsError, match=r"has no model_index\.json"):
+    with pytest.raises(WeightsError, match=r"unet.*model_index\.json"):
         load_model("sd14", sd_folder / "unet")
-    with pytest.raises(WeightsError, match=r"does not exist.*`weights`"):
+    with pytest.raises(WeightsError, match=r"nowhere.*`weights`"):
         load_model("sd14", tmp_path / "nowhere")
-    with pytest.raises(WeightsError, match=r"is a file.*folder that holds model_index\.json"):
+    with pytest.raises(WeightsError, match=r"model_index\.json is a file.*`weights`"):
         load_model("sd14", sd_folder / "model_index.json")
     assert load_model(str(sd_folder)).name == str(sd_folder)
 
@@ -96,19 +96,19 @@ def test_damaged_folders_are_refused(sd_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(sd_folder, copy)
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match=r"copy cannot be read"):
+    with pytest.raises(WeightsError, match="copy"):
         load_model("sd14", copy)
     for path in copy.rglob("*.safetensors"):
         path.unlink()
-    with pytest.raises(WeightsError, match="holds no weights"):
+    with pytest.raises(WeightsError, match=r"copy.*\.safetensors"):
         load_model("sd14", copy)
 
 
-def test_a_missing_package_is_named_with_its_cure(sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_raises_model_error(sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(ModelError, match=r"sd14 needs the package diffusers.*pip install diffusers transformers"):
+    with pytest.raises(ModelError, match=r"sd14.*pip install diffusers transformers"):
         load_model("sd14", sd_folder)
 
 
@@ -121,7 +121,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["sd14", "sd15@0123abc", "diffusers:nobody/nothing"])
-def test_offline_without_a_cache_names_the_cure(name: str) -> None:
+@pytest.mark.parametrize("name", ["sd14", "sd15@0123abc", "diffusers:nobody/nothing", "hf_dinov3_vits16"])
+def test_offline_without_cache_raises_weights_error(name: str) -> None:
     with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE.*`weights=FOLDER`.*focus_vits14"):
         load_model(name)

@@ -142,7 +142,7 @@ def test_encoder_layer_of_torch_takes_the_slow_path_and_is_read() -> None:
     assert list(attention.values) == ["layers.0.self_attn", "layers.1.self_attn"]
 
 
-def test_only_what_is_asked_for() -> None:
+def test_only_the_chosen_layers_and_tensors() -> None:
     model = Stack(Fused(), Fused(), Written())
     with torch.inference_mode(), hook_attention(model, ["blocks.1", "blocks.2"], ("v",)) as attention:
         model(inputs())
@@ -153,26 +153,26 @@ def test_only_what_is_asked_for() -> None:
 
 def test_layers_without_q_k_and_v_are_named() -> None:
     model = Stack(Fused(), nn.Linear(WIDTH, WIDTH))
-    refused = pytest.raises(ModelError, match=r"found in blocks\.1 \(Linear\).*scaled_dot_product_attention.*to_q")
+    refused = pytest.raises(ModelError, match=r"blocks\.1 \(Linear\).*scaled_dot_product_attention")
     with refused, hook_attention(model, ["blocks.0", "blocks.1"]):
         model(inputs())
-    with pytest.raises(ModelError, match="found in any submodule"), hook_attention(model.blocks[1]):
+    with pytest.raises(ModelError, match="any submodule"), hook_attention(model.blocks[1]):
         model.blocks[1](inputs())
-    with pytest.raises(ModelError, match=r"Stack has no submodule 'attn'; it has: blocks, blocks\.0"):
+    with pytest.raises(ModelError, match=r"Stack.*'attn'.*blocks\.0"):
         hook_attention(model, "attn")
-    with pytest.raises(ModelError, match="tensors w do not exist"):
+    with pytest.raises(ModelError, match="tensors w"):
         hook_attention(model, tensors=("w",))
 
 
 def test_additions_that_the_projections_do_not_show_are_found() -> None:
     model = Stack(Written(hidden=0.3))
-    with pytest.raises(ModelError, match=r"blocks\.0, a Written.*weights are not softmax"), hook_attention(model):
+    with pytest.raises(ModelError, match=r"blocks\.0, a Written.*softmax"), hook_attention(model):
         model(inputs())
 
 
 def test_two_passes_in_a_block_are_refused() -> None:
     model = Stack(Fused())
-    with pytest.raises(ModelError, match=r"blocks\.0, a Fused, attended 2 times"), hook_attention(model):
+    with pytest.raises(ModelError, match=r"blocks\.0, a Fused.* 2 times"), hook_attention(model):
         model(inputs())
         model(inputs())
 
@@ -242,7 +242,7 @@ def test_a_layer_that_attends_twice_is_refused(case: str, named: bool) -> None:
     model = REPEATED[case]().eval()
     layer = "attention" if isinstance(model, Twice) else "blocks.0"
     with (
-        pytest.raises(ModelError, match=rf"{layer}.* attended [234] times"),
+        pytest.raises(ModelError, match=rf"{layer}.* [234] times"),
         torch.inference_mode(),
         hook_attention(model, layer if named else None),
     ):
@@ -252,7 +252,7 @@ def test_a_layer_that_attends_twice_is_refused(case: str, named: bool) -> None:
 def test_two_written_out_passes_in_a_block_are_refused_and_two_blocks_are_not() -> None:
     model = Stack(Written())
     hooks = hook_attention(model)
-    with pytest.raises(ModelError, match=r"blocks\.0, a Written, attended 2 times"), hooks:
+    with pytest.raises(ModelError, match=r"blocks\.0, a Written.* 2 times"), hooks:
         model(inputs())
         model(inputs())
     with torch.no_grad(), hooks as attention:

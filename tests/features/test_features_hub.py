@@ -1,4 +1,4 @@
-"""Fetching from a hub on this machine: one that works, one that refuses, one that is silent, none at all."""
+"""Fetching from a local hub that works, refuses, is silent or absent."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_repository_that_does_not_exist(endpoint: tuple[str, type[Hub]]) -> No
 
 def test_a_repository_without_weights(endpoint: tuple[str, type[Hub]]) -> None:
     endpoint[1].files["/timm/bare/resolve/main/README.md"] = b"nothing here"
-    with pytest.raises(WeightsError, match=r"has none of model\.safetensors"):
+    with pytest.raises(WeightsError, match=r"bare.*model\.safetensors"):
         hub.fetch("bare", "timm/bare")
 
 
@@ -118,7 +118,7 @@ def test_no_hub_gives_up_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         unused.bind(("127.0.0.1", 0))
         point_to(monkeypatch, tmp_path, unused.getsockname()[1])
     begin = time.monotonic()
-    with pytest.raises(WeightsError, match=r"cannot be reached.*`weights=FILE`.*`model=focus_vits14`"):
+    with pytest.raises(WeightsError, match=r"http://127.0.0.1.*`weights=FILE`.*`model=focus_vits14`"):
         load_model(NAME)
     assert time.monotonic() - begin < 10
 
@@ -128,18 +128,18 @@ def test_a_silent_hub_gives_up_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with socket.create_server(("127.0.0.1", 0)) as silent:
         point_to(monkeypatch, tmp_path, silent.getsockname()[1])
         begin = time.monotonic()
-        with pytest.raises(WeightsError, match=r"did not answer|cannot be reached"):
+        with pytest.raises(WeightsError, match=r"http://127.0.0.1"):
             hub.fetch(NAME, REPOSITORY)
         assert time.monotonic() - begin < 10
 
 
 def test_offline_mode_is_respected(endpoint: tuple[str, type[Hub]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE is set"):
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE"):
         load_model(NAME)
 
 
-def test_missing_client_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_client_raises_with_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
@@ -148,5 +148,5 @@ def test_missing_client_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_weights_that_are_not_on_the_hub() -> None:
-    with pytest.raises(WeightsError, match=r"not on the hub but at https://.*`weights=FILE`"):
+    with pytest.raises(WeightsError, match=r"https://.*`weights=FILE`"):
         load_model("vit_huge_patch14_gap_224.in1k_ijepa")

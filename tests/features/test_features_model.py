@@ -156,13 +156,13 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, original: nn.Modul
     for part in (str(path), "2 missing", "norm.bias", "blocks.3.attn.qkv.weight", "1 unexpected: blocks.3.attn.to_q"):
         assert part in str(error.value)
     torch.save(original.state_dict(), path)
-    with pytest.raises(WeightsError, match=r"of another shape: .*\(1, 1, 192\) instead of \(1, 1, 384\)"):
+    with pytest.raises(WeightsError, match=r"\(1, 1, 192\).*\(1, 1, 384\).*`model`"):
         load_model("vit_small_patch16_224", path)
 
 
 def test_long_lists_are_cut() -> None:
     model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(9)])
-    with pytest.raises(WeightsError, match=r"18 missing: 0\.weight, 0\.bias, 1\.weight and 15 more"):
+    with pytest.raises(WeightsError, match=r"18 missing: 0\.weight, 0\.bias, 1\.weight and 15"):
         fill(model, {}, "nowhere")
 
 
@@ -179,7 +179,7 @@ class Evil:
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"model": Evil(tmp_path / "touched")}, path)
-    with pytest.raises(WeightsError, match=r"evil\.pth cannot be read"):
+    with pytest.raises(WeightsError, match=r"evil\.pth"):
         read_checkpoint(path)
     assert not (tmp_path / "touched").exists()
 
@@ -200,13 +200,13 @@ def test_damaged_files_are_refused(tmp_path: Path, suffix: str, content: bytes |
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2], "text", {"model": {"step": 1}}])
 def test_files_without_tensors_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "empty.pth")
-    with pytest.raises(WeightsError, match="holds no tensors"):
+    with pytest.raises(WeightsError, match=r"empty\.pth"):
         read_checkpoint(tmp_path / "empty.pth")
 
 
 def test_missing_files_and_other_kinds_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.pth", tmp_path):
-        with pytest.raises(FileNotFoundError, match="no such file"):
+        with pytest.raises(FileNotFoundError, match="`weights`"):
             load_model(NAME, path)
     for name in ("weights.npz", "weights"):
         (tmp_path / name).write_bytes(b"x")
@@ -217,15 +217,15 @@ def test_missing_files_and_other_kinds_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("vit_smal_patch14_dinov2", r"close names: vit_small_patch14_dinov2"),
-        ("focus_vit14", r"close names: focus_vits14"),
-        ("vit_small_patch14_dinov2.nothing", r"no weights tagged 'nothing'; it has: lvd142m"),
-        ("hf-hub:timm/vit_tiny_patch16_224", "neither focus_vits14 nor a model of timm"),
-        ("", "neither focus_vits14 nor a model of timm"),
-        ("resnet18", "no plain vision transformer"),
-        ("swin_tiny_patch4_window7_224", "no plain vision transformer"),
-        ("vit_relpos_small_patch16_224", "no plain vision transformer"),
-        ("convnext_tiny", "no plain vision transformer"),
+        ("vit_smal_patch14_dinov2", "vit_small_patch14_dinov2"),
+        ("focus_vit14", "focus_vits14"),
+        ("vit_small_patch14_dinov2.nothing", "'nothing'.*lvd142m"),
+        ("hf-hub:timm/vit_tiny_patch16_224", "hf-hub:timm"),
+        ("", "focus_vits14"),
+        ("resnet18", "resnet18.*focus_vits14"),
+        ("swin_tiny_patch4_window7_224", "swin_tiny.*focus_vits14"),
+        ("vit_relpos_small_patch16_224", "vit_relpos.*focus_vits14"),
+        ("convnext_tiny", "convnext_tiny.*focus_vits14"),
     ],
 )
 def test_names_that_cannot_be_used(name: str, message: str) -> None:

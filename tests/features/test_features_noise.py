@@ -34,7 +34,7 @@ def test_noise_is_that_of_the_forward_process(sd14: DiffusionFeatures, pixels: t
 
 
 def test_flow_matching_goes_straight_to_the_noise() -> None:
-    from spectral_graph.features.forward_process import ForwardProcess
+    from spectral_graph.features.noise import ForwardProcess
 
     process = ForwardProcess.of(diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0))
     x, e, t = torch.randn(3, 2, 4, 4), torch.randn(3, 2, 4, 4), torch.tensor([0, 250, 999])
@@ -43,7 +43,7 @@ def test_flow_matching_goes_straight_to_the_noise() -> None:
 
 
 def test_samplers_of_one_training_schedule_agree() -> None:
-    from spectral_graph.features.forward_process import ForwardProcess
+    from spectral_graph.features.noise import ForwardProcess
 
     options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     t = torch.tensor([0, 20, 299, 999])
