@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from spectral_graph.graph.facts import Facts, fact_labels
 from spectral_graph.runs.facts import (
     AffinityRecord,
     BankRecord,
@@ -15,7 +17,6 @@ from spectral_graph.runs.facts import (
     StageRecord,
     run_facts,
 )
-from spectral_graph.runs.graph_attributes import Facts
 from spectral_graph.text.columns import WIDTH, Column, command_lines, fields, table
 from spectral_graph.text.formatting import count, duration, size
 
@@ -130,39 +131,21 @@ def _bank(bank: BankRecord) -> list[tuple[str, str]]:
 
 
 def _layers(layers: list[tuple[str, Facts]], width: int) -> list[str]:
-    columns = [
-        Column("layer", False),
-        Column("blocks"),
-        Column("stored edges"),
-        Column("isolated nodes"),
-        Column("nodes short of neighbours"),
-        Column("components"),
-        Column("largest component"),
-        Column("recall"),
-        Column("recall asked"),
-    ]
-    rows = [
-        [
-            name,
-            count(found["blocks"]),
-            count(found["stored_edges"]),
-            count(found["isolated_nodes"]),
-            f"{count(found['rows_with_fewer_neighbours'])}{_share(found)}",
-            count(found["components"]),
-            count(found["largest_component"]) if "largest_component" in found else _NONE,
-            f"{found['recall']:.3f}" if "recall" in found else _NONE,
-            f"{found['recall_asked']:.3f}" if "recall_asked" in found else _NONE,
-        ]
-        for name, found in layers
-    ]
+    labels = fact_labels()
+    columns = [Column("layer", False), *map(Column, labels.values())]
+    rows = [[name, *(_fact(found, fact) for fact in labels)] for name, found in layers]
     lines = table(columns, rows, width)
     short = [name for name, found in layers[:-1] if found.get("recall", 1.0) < found.get("recall_asked", 0.0)]
     return lines + (fields([("warning", f"recall below what was asked: {', '.join(short)}")], width) if short else [])
 
 
-def _share(found: Facts) -> str:
-    share = found.get("share_with_fewer_neighbours")
-    return "" if share is None else f" ({share:.2%})"
+def _fact(found: Facts, fact: str) -> str:
+    value: Any = found.get(fact)
+    if value is None:
+        return _NONE
+    share = found.get("share_with_fewer_neighbours") if fact == "rows_with_fewer_neighbours" else None
+    text = f"{value:.3f}" if isinstance(value, float) else count(value)
+    return text if share is None else f"{text} ({share:.2%})"
 
 
 def _in_degrees(layers: list[tuple[str, Facts]], width: int) -> list[str]:

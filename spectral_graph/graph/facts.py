@@ -1,24 +1,73 @@
-"""Facts about a graph, gathered block by block: edges, isolated nodes, hubs, connected components."""
+"""Facts about a graph, counted block by block: edges, isolated nodes, hubs, connected components.
+
+A new fact is a field of `Facts` and an entry of `GraphFacts.summary`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
+from pydantic import AfterValidator, Field, TypeAdapter
 from scipy.sparse import coo_matrix, csr_array
-from scipy.sparse.csgraph import connected_components
+from typing_extensions import TypedDict
 
 from spectral_graph.graph.blocks import Block
 from spectral_graph.grid_map import map_of_nodes
+from spectral_graph.io.inside import shown
 
 QUANTILES = (0.5, 0.9, 0.99)
 RECALL_FACTS = ("recall", "recall_asked", "recall_error", "recall_queries")
-"""What is known of the recall of a search; error and queries only where it was measured."""
+"""Facts about the recall of a search; error and queries exist only if it was measured."""
+
+
+def _share(text: str) -> str:
+    if not 0 <= float(text) <= 1:
+        raise ValueError(f"{shown(text)} is no share of the nodes, 0 to 1")
+    return text
+
+
+class Facts(TypedDict):
+    """Facts about the graph of one layer, or of all layers; graphs of earlier versions have fewer.
+
+    The order of the fields is that of the table of `spectral-graph info`, which shows those with a description. The
+    in-degrees are those of the selection, before it is made symmetric, one for each row of each block.
+    """
+
+    nodes: int
+    blocks: Annotated[int, Field(description="blocks")]
+    stored_edges: Annotated[int, Field(description="stored edges")]
+    """Entries of the symmetric matrices: each undirected edge counts twice."""
+    mean_degree: float
+    """Mean row sum over the blocks."""
+    isolated_nodes: Annotated[int, Field(description="isolated nodes")]
+    """Nodes without an edge in any block."""
+    rows_with_fewer_neighbours: Annotated[int, Field(description="nodes short of neighbours")]
+    largest_in_degree: int
+    components: Annotated[int, Field(description="components")]
+    """Connected components; each isolated node is one."""
+    largest_component: NotRequired[Annotated[int, Field(description="largest component")]]
+    in_degree_quantiles: NotRequired[dict[Annotated[str, AfterValidator(_share)], int]]
+    """For each share of the rows, the least in-degree that at least this share does not exceed."""
+    share_with_fewer_neighbours: NotRequired[float]
+    recall: NotRequired[Annotated[float, Field(description="recall")]]
+    """Recall of the neighbour search; the lowest of several layers."""
+    recall_asked: NotRequired[Annotated[float, Field(description="recall asked")]]
+    recall_error: NotRequired[float]
+    """Standard error of the recall."""
+    recall_queries: NotRequired[int]
+    """Number of queries that the recall was measured on."""
+
+
+def fact_labels() -> dict[str, str]:
+    """Return the labels of the facts that tables show, by their names, in the order of the columns."""
+    fields = TypeAdapter(Facts).json_schema()["properties"]
+    return {name: field["description"] for name, field in fields.items() if "description" in field}
 
 
 class GraphFacts:
-    """Gathers facts over the blocks of one layer; those of several layers are joined with `include`.
+    """Counts the facts over the blocks of one layer; `include` joins those of several layers.
 
     Memory: two numbers a node, and one block.
 
@@ -81,7 +130,7 @@ class GraphFacts:
 
     def _join_block(self, block: Block) -> None:
         columns, counts, starts = block.column_ids, np.diff(block.indptr), block.indptr[:-1]
-        # The first two edges of each row join nearly everything, so that hardly any of the others is left to look at.
+        # The first two edges of each row join nearly everything, so few of the other edges remain to be checked.
         for place in (0, 1):
             has = counts > place
             self._join(block.rows[has], columns[block.indices[starts[has] + place]])
@@ -96,6 +145,8 @@ class GraphFacts:
         apart = ends[0] != ends[1]
         if not apart.any():
             return
+        from scipy.sparse.csgraph import connected_components  # here: `info` needs the schema only
+
         labels, place = np.unique(np.concatenate([end[apart] for end in ends]), return_inverse=True)
         left, right = np.split(place, 2)
         edges = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(len(labels),) * 2)
@@ -108,24 +159,16 @@ class GraphFacts:
 
     @property
     def isolated(self) -> np.ndarray:
-        """Return the nodes without an edge in any block, ascending (any number,) int64."""
+        """The nodes without an edge in any block, ascending, (nodes,) int64."""
         return np.flatnonzero(~self._touched)
 
     @property
     def components(self) -> int:
-        """Return how many connected components there are; each isolated node is one."""
+        """The number of connected components; each isolated node is one."""
         return len(np.unique(self._component))
 
-    def summary(self) -> dict[str, Any]:
-        """Return the facts as plain numbers.
-
-        stored_edges counts entries of the symmetric matrices (each undirected edge twice); isolated nodes have no edge
-        in any block; mean_degree is the mean row sum over the blocks; each isolated node is a component. The
-        in-degrees are those of the selection, before it is made symmetric, one for each row of each block; a quantile
-        is the least in-degree that at least that share of the rows does not exceed. recall is that of the neighbour
-        search; recall_asked is what was asked for, recall_error the standard error and recall_queries the number of
-        the queries it was measured on, where it was measured. Of several layers it is the least.
-        """
+    def summary(self) -> Facts:
+        """Return the facts as plain numbers."""
         sizes = np.bincount(self._component, minlength=1)
         below = np.cumsum(self._chosen)
         quantiles = {str(q): int(np.searchsorted(below, q * below[-1])) for q in QUANTILES}
@@ -141,7 +184,7 @@ class GraphFacts:
             "largest_in_degree": len(self._chosen) - 1,
             "components": self.components,
             "largest_component": int(sizes.max()),
-            **self.recall,
+            **self.recall,  # type: ignore[typeddict-item]
         }
 
 

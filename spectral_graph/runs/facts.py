@@ -10,7 +10,8 @@ from typing_extensions import TypedDict
 from spectral_graph.bank import Bank
 from spectral_graph.config import STAGES
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.runs.graph_attributes import Facts, graph_attributes
+from spectral_graph.graph.facts import Facts
+from spectral_graph.runs.graph_attributes import graph_attributes
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.runs.manifest import read_manifest
 from spectral_graph.runs.metrics import Method, read_metrics

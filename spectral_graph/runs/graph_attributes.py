@@ -1,44 +1,19 @@
-"""The attributes of a finished graph, checked as they are read back."""
+"""The attributes of a graph, validated when they are read."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.io.inside import PlainName, PlainNames, shown
+from spectral_graph.graph.facts import Facts
+from spectral_graph.io.inside import PlainName, PlainNames
 from spectral_graph.io.validation import validated
 
 _CURE = "recompute with `force=graph`"
-
-
-def _share(text: str) -> str:
-    if not 0 <= float(text) <= 1:
-        raise ValueError(f"{shown(text)} is no share of the nodes, 0 to 1")
-    return text
-
-
-class Facts(TypedDict):
-    """The facts of one layer, or of all (`spectral_graph.graph.facts`); graphs of earlier builds have fewer."""
-
-    nodes: int
-    blocks: int
-    stored_edges: int
-    mean_degree: float
-    isolated_nodes: int
-    rows_with_fewer_neighbours: int
-    largest_in_degree: int
-    components: int
-    largest_component: NotRequired[int]
-    in_degree_quantiles: NotRequired[dict[Annotated[str, AfterValidator(_share)], int]]
-    share_with_fewer_neighbours: NotRequired[float]
-    recall: NotRequired[float]
-    recall_asked: NotRequired[float]
-    recall_error: NotRequired[float]
-    recall_queries: NotRequired[int]
 
 
 class AllFacts(TypedDict):
@@ -55,7 +30,7 @@ class Coarse(TypedDict):
     grids: dict[PlainName, Annotated[list[Annotated[int, Field(gt=0, lt=2**15)]], Field(min_length=2, max_length=2)]]
 
 
-class _Both(TypedDict):
+class _Attributes(TypedDict):
     kind: Literal["vv", "qk", "kk"]
     nodes: Annotated[int, Field(gt=0, lt=2**31)]
     nodes_per_image: Annotated[int, Field(gt=0)]
@@ -72,22 +47,22 @@ class _Both(TypedDict):
     facts: NotRequired[AllFacts]
 
 
-class BatchAttributes(_Both):
-    """How a graph of scope `batch` was built, and what is known about it once it is finished."""
+class BatchAttributes(_Attributes):
+    """Options of a graph of scope `batch`, and its facts once it is finished."""
 
     scope: Literal["batch"]
     batch: int
 
 
-class DatasetAttributes(_Both):
-    """The same of scope `dataset`."""
+class DatasetAttributes(_Attributes):
+    """Options and facts of a graph of scope `dataset`."""
 
     scope: Literal["dataset"]
     neighbours: str
 
 
 GraphAttributes = BatchAttributes | DatasetAttributes
-_FORM: TypeAdapter[GraphAttributes] = TypeAdapter(Annotated[GraphAttributes, Field(discriminator="scope")])
+_SCHEMA: TypeAdapter[GraphAttributes] = TypeAdapter(Annotated[GraphAttributes, Field(discriminator="scope")])
 
 
 def graph_facts(store: GraphStore) -> AllFacts:
@@ -108,4 +83,4 @@ def graph_attributes(store: GraphStore) -> GraphAttributes:
     Raises:
         FormatError: an entry is missing or of another type.
     """
-    return validated(store.attributes, _FORM, store.path / "zarr.json", _CURE)
+    return validated(store.attributes, _SCHEMA, store.path / "zarr.json", _CURE)
