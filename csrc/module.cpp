@@ -1,4 +1,4 @@
-// The Python module spectral_graph._C. Importing it registers the kernels of cpu/*.cpp; it offers nothing else.
+// The Python module spectral_graph._C. Importing it registers the kernels of csrc/cpu; it has no other content.
 
 #include <Python.h>
 

@@ -1,4 +1,4 @@
-// adam_rows_: one Adam step on the rows of a block, in place, each row with its own step count.
+// adam_rows_: one Adam step on the rows of a block, in place, with a step count for each row.
 
 #include <algorithm>
 #include <cmath>
@@ -12,15 +12,15 @@ namespace sg {
 namespace {
 
 constexpr const char* kOp = "adam_rows_";
-constexpr int64_t kTaskValues = 1 << 15;  // numbers of x of a task
+constexpr int64_t kTaskValues = 1 << 15;  // elements of x of a task
 
 struct Betas {
-  float beta1, beta2;  // how much of the moments stays
+  float beta1, beta2;  // decay rates of the moments
   float rest1, rest2;  // 1 - beta, rounded once
   float epsilon;
 };
 
-// What the step count makes of the learning rate: x -= size m / (sqrt(v) / root + epsilon).
+// The step with bias correction: x -= size m / (sqrt(v) / root + epsilon).
 struct Size {
   float size, root;
 };
@@ -102,7 +102,7 @@ void update(const Tensor& x, const Tensor& m, const Tensor& v, const Tensor& gra
   const int64_t rows = std::max<int64_t>(1, kTaskValues / std::max<int64_t>(1, channels));
   for_each_task((n + rows - 1) / rows, [&](int64_t task) {
     Size size{};
-    Step known = 0;  // the rows of an image share their count, so the powers are taken once an image
+    Step known = 0;  // the rows of an image share their count, so the powers are computed once for each image
     for (int64_t i = task * rows; i < std::min(n, (task + 1) * rows); ++i) {
       if (step[i] != known) {
         known = step[i];

@@ -1,8 +1,7 @@
 // gram: X^T X or X^T Y of tall float32 matrices, in float64.
 //
-// The rows are cut into chunks of fixed size. Each chunk is summed by one thread and the sums of the chunks are added
-// in their order, a wave of chunks at a time: the result does not depend on the number of threads, nor the memory on
-// the number of rows.
+// One thread accumulates each chunk of kChunkRows rows, and the sums of the chunks are added in order: so the result
+// does not depend on the number of threads. A batch of chunks at a time bounds the memory for any number of rows.
 
 #include <algorithm>
 #include <optional>
@@ -18,8 +17,8 @@ namespace {
 
 constexpr const char* kOp = "gram";
 constexpr int64_t kChunkRows = 1024;
-constexpr int64_t kPackedRows = 128;  // rows that are converted at a time, to stay in the second-level cache
-constexpr int64_t kWaveBytes = int64_t{32} << 20;
+constexpr int64_t kPackedRows = 128;  // rows converted at a time, so that they stay in the second-level cache
+constexpr int64_t kBatchBytes = int64_t{32} << 20;
 
 struct Operand {
   const float* data;
@@ -52,9 +51,9 @@ Tensor gram(const Tensor& x, const std::optional<Tensor>& y) {
   const int64_t rows = x.size(0), quads = 2 * left.octets;
   const int64_t sums = quads * right.octets * kTileValues;  // of one chunk: [quad][octet][4][8]
   const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
-  const int64_t most = kWaveBytes / static_cast<int64_t>(sizeof(double)) / std::max<int64_t>(1, sums);
-  const int64_t wave = std::max<int64_t>(1, std::min({chunks, 4 * thread_count(), most}));
-  std::vector<double> total(static_cast<size_t>(sums), 0.0), partial(static_cast<size_t>(sums * wave));
+  const int64_t most = kBatchBytes / static_cast<int64_t>(sizeof(double)) / std::max<int64_t>(1, sums);
+  const int64_t batch = std::max<int64_t>(1, std::min({chunks, 4 * thread_count(), most}));
+  std::vector<double> total(static_cast<size_t>(sums), 0.0), partial(static_cast<size_t>(sums * batch));
   const TileF64 tile = pick_tile_f64();
 
   const auto sum_chunk = [&](int64_t chunk, double* sum) {
@@ -77,8 +76,8 @@ Tensor gram(const Tensor& x, const std::optional<Tensor>& y) {
     }
   };
 
-  for (int64_t first = 0; first < chunks; first += wave) {
-    const int64_t count = std::min(wave, chunks - first);
+  for (int64_t first = 0; first < chunks; first += batch) {
+    const int64_t count = std::min(batch, chunks - first);
     for_each_task(count, [&](int64_t i) { sum_chunk(first + i, partial.data() + i * sums); });
     for (int64_t i = 0; i < count; ++i) {
       for (int64_t s = 0; s < sums; ++s) total[s] += partial[i * sums + s];

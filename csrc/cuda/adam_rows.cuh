@@ -1,8 +1,8 @@
-// One Adam step on the rows of a block, in place, each row with its own step count.
+// One Adam step on the rows of a block, in place, with a step count for each row.
 //
-// Two passes: the sizes of the steps, a thread a row, because their powers are taken in float64; then the update, a
-// thread for V neighbouring columns. The first pass looks for step counts below 1, and the second does nothing if it
-// found one, so nothing is changed then and the host needs to wait only once.
+// Two passes: the step sizes, one thread for each row, since their powers need float64; then the update, one thread for
+// V adjacent columns. The first pass searches for step counts below 1, and the second does nothing if it found one: so
+// an error changes nothing, and the host synchronises only once.
 
 #pragma once
 
@@ -11,12 +11,12 @@
 namespace sg::cuda {
 
 struct AdamBetas {
-  float beta1, beta2;  // how much of the moments stays
+  float beta1, beta2;  // decay rates of the moments
   float rest1, rest2;  // 1 - beta, rounded once
   float epsilon;
 };
 
-// sizes[i] is what the step count makes of the learning rate: x -= at[0] m / (sqrt(v) at[1] + epsilon). `fault` becomes
+// sizes[i] is the step with bias correction: x -= at[0] m / (sqrt(v) at[1] + epsilon). `fault` becomes
 // rows - i for the first row i whose count is below 1; it must be 0 before.
 template <class Step>
 __global__ void __launch_bounds__(kMostThreads)

@@ -1,9 +1,9 @@
-// cell_topc: for every query the best keys of the cells that it probes.
+// cell_topc: for every query the c best keys of the cells that it probes (inverted file search).
 //
-// One warp works on one query and walks its cells, 32 keys at a time; what may enter its list goes to a buffer in shared
-// memory, as in topc_select. A key is read once for each query that probes its cell, where tiles of many queries of one
-// cell would share it. They would need the queries sorted by cell and the lists of a query's cells merged after; this
-// is the plain form, and what it costs has not been measured.
+// One warp works on one query and walks its cells, 32 keys at a time; what may enter its list goes to a buffer in
+// shared memory, as in topc_select. A key is read once for each query that probes its cell, where tiles of many queries
+// of one cell would share it. They would need the queries sorted by cell and the lists of a query's cells merged after;
+// this is the plain form, and what it costs has not been measured.
 
 #pragma once
 

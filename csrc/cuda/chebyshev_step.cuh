@@ -1,8 +1,8 @@
 // chebyshev_step_: y = gain A x + shift own + keep y in one pass over y, by the segments of csr_spmm.
 //
 // The rest of a row, shift own + keep y, is added by the one segment in which the row ends, before a join touches the
-// row; the pieces of the row that lie in earlier segments are scaled by gain when they are stored, so the joins are those
-// of csr_spmm. Every element of own and of y is read and written by one thread only, its own: own may be y.
+// row; the pieces of the row that lie in earlier segments are scaled by gain when they are stored, so the joins are
+// those of csr_spmm. Every element of own and of y is read and written by one thread only, its own: own may be y.
 
 #pragma once
 
@@ -14,7 +14,7 @@ struct StepFactors {
   float gain, shift, keep;
 };
 
-// With keep 0 y is not read: it may hold anything.
+// With keep 0 y is not read, so it may be uninitialised.
 template <int V>
 struct StepSums {
   StepFactors by;

@@ -1,6 +1,6 @@
-// cosine_topc: the best of each query's candidates by their exact cosine.
+// cosine_topc: the c best candidates of each query by exact cosine (re-ranking).
 //
-// One warp works on one query: 32 candidates at a time, of which those that may enter its list go to a buffer in shared
+// One warp handles one query, 32 candidates at a time, and appends those that may enter its list to a buffer in shared
 // memory, as in topc_select.
 
 #pragma once
@@ -10,7 +10,7 @@
 
 namespace sg::cuda {
 
-// Names in the order of signed numbers, as columns of a pair key.
+// Maps signed node numbers to unsigned columns of a pair key in the same order.
 __device__ __forceinline__ uint32_t ordered_name(int32_t name) { return static_cast<uint32_t>(name) ^ 0x80000000u; }
 
 struct CosineShape {

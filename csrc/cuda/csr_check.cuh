@@ -1,4 +1,4 @@
-// Whether a matrix in compressed rows names only what exists.
+// Checks that the row pointers and indices of a CSR matrix stay inside its arrays.
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace sg::cuda {
 
-// What csr_check found; all 0 before.
+// The result of csr_check; the caller sets it to 0.
 struct CsrReport {
   unsigned long long falls;    // rows - i for the first i with indptr[i] > indptr[i + 1]
   unsigned long long outside;  // entries - p for the first p with an index outside [0, columns)

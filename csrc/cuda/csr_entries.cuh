@@ -1,4 +1,4 @@
-// Entry by entry over a matrix in compressed rows: a thread an entry, so a row of a million entries is no special case.
+// Loops over the entries of a CSR matrix with one thread for each entry, so long rows need no special case.
 
 #pragma once
 

@@ -1,5 +1,4 @@
-// What the host sides of the operators on sparse matrices share: checks in the words of the CPU's operators, sums and
-// sorts by torch.
+// Shared host code of the sparse operators: checks with the messages of the CPU operators, sums and sorts by torch.
 
 #pragma once
 
@@ -11,14 +10,14 @@
 
 namespace sg::cuda {
 
-// A sparse matrix in compressed rows as the kernels see it.
+// A view of a sparse matrix in CSR.
 struct DeviceCsr {
   const int64_t* indptr;   // rows + 1
   const int32_t* indices;  // entries
   int64_t rows, columns, entries;
 };
 
-// Checks what the host knows; check_content must follow before the matrix is used, unless it was checked before.
+// Checks shapes and dtypes; call check_content before the matrix is used, unless it was checked before.
 inline DeviceCsr check_device_csr(const char* op, const Tensor& indptr, const Tensor& indices, int64_t columns,
                                   const Tensor& like) {
   check_device_tensor(op, "indptr", indptr, 1, ScalarType::Long, like);
@@ -37,7 +36,7 @@ inline void check_device_values(const char* op, const Tensor& values, const Devi
            values.numel());
 }
 
-// Names the first fault of the matrix; this waits for the GPU.
+// Throws for the first fault of the matrix; synchronises with the GPU.
 inline void check_content(const char* op, const OnDevice& device, const Tensor& indptr, const DeviceCsr& csr) {
   constexpr int64_t kWords = sizeof(CsrReport) / sizeof(int64_t);
   Tensor words = torch::stable::new_zeros(indptr, {kWords});
@@ -60,7 +59,7 @@ inline void check_content(const char* op, const OnDevice& device, const Tensor& 
   }
 }
 
-// The sums of the elements up to each, int64.
+// Returns the inclusive prefix sums, int64.
 inline Tensor cumulative(const Tensor& counts) {
   StableIValue stack[] = {torch::stable::detail::from(counts), torch::stable::detail::from(int64_t{0}),
                           torch::stable::detail::from(std::optional<ScalarType>(ScalarType::Long))};
@@ -68,7 +67,7 @@ inline Tensor cumulative(const Tensor& counts) {
   return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
-// The sorted values and, int64, where each came from.
+// Returns the sorted values and their int64 source positions.
 inline std::pair<Tensor, Tensor> stable_sort(const Tensor& values) {
   StableIValue stack[] = {torch::stable::detail::from(values), torch::stable::detail::from(std::optional<bool>(true)),
                           torch::stable::detail::from(int64_t{0}), torch::stable::detail::from(false)};

@@ -1,4 +1,4 @@
-// a_i . b_j at every stored place (i, j) of a sparse matrix.
+// a_i . b_j at every stored entry (i, j) of a sparse matrix.
 //
 // kDotLanes threads share a dot product, each with every kDotLanes-th vector of V columns, and add their sums up by
 // shuffles. They take kDotRun neighbouring entries in turn, so the row of an entry is searched once a run.
@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kMostThreads)
   const int lane = threadIdx.x % kDotLanes;
   const int64_t begin = run * kDotRun;
   int64_t row = begin < entries ? row_of_entry(indptr, rows, begin) : 0;
-  for (int step = 0; step < kDotRun; ++step) {  // all lanes of a warp stay for the shuffles
+  for (int step = 0; step < kDotRun; ++step) {  // all lanes of a warp take part in the shuffles
     const int64_t p = begin + step;
     const bool works = p < entries;
     T sum = 0;

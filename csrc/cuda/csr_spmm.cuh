@@ -1,7 +1,7 @@
-// y = A x for a sparse A in compressed rows and a dense x of few columns.
+// y = A x for a sparse A in CSR and a dense x of few columns.
 //
-// A thread has V neighbouring columns: 4, 2 or 1 as the alignment of the rows allows. x may be bfloat16; the values,
-// the sums and y are float32 then.
+// A thread computes V adjacent columns: 4, 2 or 1 as the alignment of the rows allows. If x is bfloat16, the values,
+// the sums and y are float32.
 
 #pragma once
 
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kMostThreads)
                         StoredEntries<T>{values}, x, sums);
 }
 
-// The most columns a thread can move at once.
+// The most columns that a thread can load with one instruction.
 template <class T, class X>
 int spmm_vector(int64_t channels, const X* x, const T* y) {
   for (int vector = 16 / static_cast<int>(sizeof(T)); vector > 1; vector /= 2) {

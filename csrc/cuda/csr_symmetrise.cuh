@@ -1,10 +1,10 @@
 // A = (B + B^T) / 2 and its row sums, from B and B^T with sorted rows.
 //
-// The union of the two is made entry by entry, not row by row: an entry looks its column up in the row of the other
-// matrix. Of a place that both have, B's entry is kept; of duplicates, the first. Sums of the kept entries' counts
-// give every entry its place in A: as many kept entries stand before it in its own matrix and, below its column, in the
-// other. A hub's row is so the work of as many threads as it has entries. Nothing depends on the order of the threads,
-// and A[i, j] and A[j, i] are the same, bit by bit, because both add the same two sums.
+// One thread for each entry computes the union of the two patterns: it searches the entry's column in the row of the
+// other matrix. Where both matrices store (i, j), B's entry is kept; of duplicates, the first. Prefix sums of the kept
+// entries give every entry its position in A: the number of kept entries before it in its matrix, plus those of the
+// other matrix with a lower column. So the row of a hub occupies as many threads as it has entries. The result does not
+// depend on the order of the threads, and A[i, j] and A[j, i] have the same bits, since both add the same two sums.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace sg::cuda {
 
-// One of B and B^T. Entries of the same place stand in B's order.
+// One of B and B^T. Duplicates keep the order of B.
 struct SortedSide {
   const int64_t* indptr;
   const int32_t* indices;

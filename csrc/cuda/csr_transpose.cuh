@@ -1,8 +1,8 @@
-// The transpose of a matrix in compressed rows, from a stable sort of its columns.
+// The transpose of a CSR matrix, from a stable sort of its columns.
 //
-// The sort is torch's, which is CUB's radix sort: stable, so entries of one column keep their order and the result is
-// the same in every run. Counting and filling by atomic additions would read less, but leaves each row in an order that
-// changes from run to run, and the sort of the rows that this needs has rows of any length.
+// The sort is torch's, which is CUB's radix sort: it is stable, so entries of one column keep their order and the
+// result is the same in every run. Counting and filling by atomic additions would read less, but the order within each
+// row would change from run to run, and sorting rows of any length would be needed afterwards.
 
 #pragma once
 

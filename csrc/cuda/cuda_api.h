@@ -1,5 +1,5 @@
-// What the kernels use of CUDA. nvcc compiles them for the device, g++ over an emulation (tests/cuda/emulation); the
-// shared arrays and the launches are written differently in the two, so they go through the macros below.
+// The CUDA API that the kernels use. nvcc compiles them for the device, g++ with an emulation (tests/cuda/emulation);
+// shared arrays and launches have a different syntax in the two, hence the macros below.
 //
 // State of the CUDA code: compiled for sm_80 and sm_90, executed in emulation only.
 

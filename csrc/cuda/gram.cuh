@@ -1,9 +1,9 @@
 // X^T X or X^T Y of tall float32 matrices, in float64.
 //
-// The rows are cut into chunks by the shape alone. A block sums one chunk for one tile of at most 64 x 64 channels: the
-// rows go through shared memory, converted to float64 once, and every thread holds 4 x 4 sums. A second pass adds the
-// chunks in their order, so the result is the same, bit by bit, in every run. The tile is cut to the channels (50 are
-// 52 x 52 sums, 169 threads of 192), not padded to a power of two.
+// The shape alone determines the chunks of rows. A block accumulates one chunk for one tile of at most 64 x 64
+// channels: shared memory holds the rows, converted to float64 once, and every thread holds 4 x 4 sums. A second pass
+// adds the chunks in order, so the result has the same bits in every run. The tile fits the channels (50 channels take
+// 52 x 52 sums and 169 threads of 192); it is not padded to a power of two.
 
 #pragma once
 

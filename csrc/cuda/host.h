@@ -1,4 +1,4 @@
-// What the host sides share: argument checks, in the words of the CPU's operators, and the stream of a tensor's device.
+// Shared host code: argument checks with the messages of the CPU operators, and the stream of a tensor's device.
 
 #pragma once
 
@@ -30,7 +30,7 @@ inline cudaStream_t current_stream(const Tensor& tensor) {
 
 }  // namespace sg::cuda
 
-#else  // the emulation takes tensors on the CPU, under names of its own
+#else  // the emulation takes tensors on the CPU, under other names
 
 #define SG_CUDA_OPERATOR(name) \
   STABLE_TORCH_LIBRARY_IMPL(spectral_graph_emulated, CPU, m) { m.impl(#name, TORCH_BOX(&sg::cuda::name)); }
@@ -85,7 +85,7 @@ inline void check_ascending(const char* op, const char* name, const std::vector<
   }
 }
 
-// The device of a tensor made current, and its stream.
+// Makes the device of a tensor current, and holds its stream.
 class OnDevice {
  public:
   explicit OnDevice(const Tensor& tensor)
@@ -93,7 +93,7 @@ class OnDevice {
 
   cudaStream_t stream() const { return stream_; }
 
-  // Copies to the host and waits for it.
+  // Copies to the host and synchronises.
   template <class T>
   void read(const char* op, const T* from, T* to, int64_t count) const {
     check_cuda(op, cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(T), cudaMemcpyDeviceToHost, stream_));

@@ -6,8 +6,8 @@
 
 namespace sg::cuda {
 
-// `found` becomes count - p for the first p with indices[p] >= bound; it must be 0 before. Integer maxima do not depend on
-// the order of the threads.
+// `found` becomes count - p for the first p with indices[p] >= bound; it must be 0 before. Integer maxima do not depend
+// on the order of the threads.
 static __global__ void __launch_bounds__(kMostThreads)
     index_check(int64_t count, int64_t bound, const int32_t* __restrict__ indices,
                 unsigned long long* __restrict__ found) {

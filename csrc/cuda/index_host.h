@@ -1,4 +1,4 @@
-// Indices checked, for the operators whose kernels follow them.
+// Checks of indices, for the operators whose kernels dereference them.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace sg::cuda {
 
-// Names the first index that is not below `bound`, the number of `things`; this waits for the GPU.
+// Throws for the first index that is not below `bound`, the number of `things`; synchronises with the GPU.
 inline void check_indices(const char* op, const char* name, const char* things, const OnDevice& device,
                           const Tensor& indices, int64_t bound) {
   const int64_t count = indices.numel();

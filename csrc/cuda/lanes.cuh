@@ -1,7 +1,6 @@
-// Threads in groups of `lanes`, one thread for V neighbouring columns. The groups follow each other without gaps,
-// across warps and blocks: 50 columns by twos are 25 threads, and 256 threads hold ten groups and the beginning of an
-// eleventh. Only the last block of a launch has threads without work. No warp operation may tie the threads of a group
-// together then; the kernels that use this have none.
+// Threads in groups of `lanes`, one thread for V adjacent columns. The groups are contiguous across warps and blocks:
+// 50 columns with V = 2 take 25 threads, and 256 threads hold ten groups and a part of the eleventh. Only the last
+// block of a launch has idle threads. A group may span warps, so its kernels use no warp-level operations.
 
 #pragma once
 

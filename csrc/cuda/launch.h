@@ -1,4 +1,4 @@
-// Launch sizes: 64-bit counts turned into grids, and refused where CUDA has no such grid.
+// Launch sizes: converts 64-bit counts to grids, and throws where a grid exceeds CUDA's limits.
 
 #pragma once
 

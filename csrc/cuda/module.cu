@@ -1,4 +1,4 @@
-// The Python module spectral_graph._CUDA. Importing it registers the kernels of cuda/*.cu; it offers nothing else.
+// The Python module spectral_graph._CUDA. Importing it registers the kernels of csrc/cuda; it has no other content.
 // Compiled for sm_80 and sm_90, executed in emulation only.
 
 #include <Python.h>

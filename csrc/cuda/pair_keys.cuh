@@ -7,7 +7,7 @@
 
 namespace sg::cuda {
 
-// The bits of a float as an integer that orders as the numbers do; NaN must not come.
+// Returns the bits of a float as an integer that sorts as the float does; the float must not be NaN.
 __device__ __forceinline__ uint32_t ordered_bits(float value) {
   const uint32_t bits = static_cast<uint32_t>(__float_as_int(value + 0.0f));  // -0 becomes 0: they are equal
   return bits >> 31 ? ~bits : bits | 0x80000000u;

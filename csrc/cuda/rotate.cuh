@@ -1,7 +1,7 @@
 // X U of a tall float32 X and a small float64 U, accumulated in float64 and rounded once.
 //
-// A block makes 64 rows of at most 64 columns, 4 x 4 sums a thread; X and U pass through shared memory kRotateStage
-// channels at a time. Every sum is one chain over the channels in ascending order.
+// A block computes 64 rows of at most 64 columns with 4 x 4 sums in each thread, and stages X and U in shared memory,
+// kRotateStage channels at a time. Every sum is one chain over the channels in ascending order.
 
 #pragma once
 

@@ -1,11 +1,11 @@
-// Dot products of one query with 32 rows at a time, by one warp: what cosine_topc and cell_topc share.
+// Dot products of one query with 32 rows at a time, by one warp; cosine_topc and cell_topc share them.
 //
-// kRowLanes threads share a product, each with every kRowLanes-th vector of V columns, and add their sums up by
-// shuffles. A value depends on its two rows alone, not on the others of its warp or call, and with the factors
-// exchanged it has the same bits.
+// kRowLanes threads share a product, each with every kRowLanes-th vector of V columns, and reduce their sums by
+// shuffles. A value depends on its two rows alone, not on the other rows of its warp or call, and exchanging the two
+// rows keeps its bits.
 //
-// The rows are those that an index names, others for each query: no product of dense matrices holds them, and gathering
-// them for one would write and read again what is read once here.
+// Every query has different rows, given by indices, so a dense matrix product does not apply; gathering the rows for
+// one would write them and read them a second time.
 
 #pragma once
 

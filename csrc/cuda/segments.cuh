@@ -1,4 +1,4 @@
-// Sums over the rows of a sparse matrix in compressed rows: what csr_spmm, chebyshev_step_ and rayleigh share.
+// Segmented sums over the rows of a CSR matrix; csr_spmm, chebyshev_step_ and rayleigh share them.
 //
 // Merge path (Merrill and Garland 2016): the entries of each row followed by one mark for the row's end form a list of
 // entries + rows items, which is cut into segments of kSegment items. A segment is the work of one group of threads,
@@ -46,9 +46,9 @@ __device__ __forceinline__ void add_product(Vector<T, V>& sum, T factor, const V
 }
 
 // One thread's columns of one segment. `entries` makes the factor of an entry from what load() brings and from
-// own(row). `sums` gets the sum of every row that ends in the segment by ends(row, sum), and that of the row that passes
-// its end by passes(row, sum): it stores them, to y and to the segment's row of `carry`. What a row is in the end is the
-// sum of what was stored for it.
+// own(row). `sums` gets the sum of every row that ends in the segment by ends(row, sum), and that of the row that
+// passes its end by passes(row, sum): it stores them, to y and to the segment's row of `carry`. What a row is in the
+// end is the sum of what was stored for it.
 template <class T, class X, int V, class Entries, class Sums>
 __device__ __forceinline__ void walk_segment(int64_t rows, int64_t count, int64_t channels, int64_t segment,
                                              int64_t column, const int64_t* __restrict__ first_row,
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kMostThreads)
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * lanes + place.lane) * V;
   if (segment >= segments || column >= channels) return;
   const int64_t row = first_row[segment];
-  if (first_row[segment + 1] == row) return;  // it goes on
+  if (first_row[segment + 1] == row) return;  // the row continues
   const int64_t first = (indptr[row] + row) / kSegment;
   if (first >= segment || segment - first > kShortJoin) return;
   Vector<T, V> sum = load_vector<T, V>(carry + first * channels + column);

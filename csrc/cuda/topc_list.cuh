@@ -1,6 +1,5 @@
-// Lists of the best pairs of every row: 64-bit keys in descending order, the free places last. What the kernels that
-// select share: how many warps a block has, how a warp keeps its list, and how the lists become a matrix in compressed
-// rows or two dense ones.
+// The top-c lists of the rows: 64-bit keys in descending order, the free places last. The selection kernels share the
+// number of warps of a block, the list of a warp, and the conversion of lists to a CSR matrix or two dense ones.
 
 #pragma once
 

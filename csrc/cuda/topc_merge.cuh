@@ -1,4 +1,4 @@
-// The c best candidates of every row out of several lists of candidates.
+// The c best candidates of every row from several candidate lists.
 //
 // One warp works on one row, as in topc_select: 32 candidates at a time, those that may enter go to a buffer behind the
 // row's list in shared memory, and a full buffer is merged into the list. A column may come more than once, so a merge

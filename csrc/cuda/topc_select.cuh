@@ -9,9 +9,9 @@
 // win, but TF32 keeps 10 bits of each factor, which changes the order of near neighbours; torch has it off unless the
 // user allows it, and then cuBLAS uses the tensor cores here too. This is arithmetic, not a measurement.
 //
-// One warp works on one row. Every lane tests kTake scores, those that may enter the list are appended to a buffer in
-// shared memory at places that a ballot gives out, and a full buffer is sorted into the list. After the first few
-// columns hardly a score passes the test, so the cost is the reading, 32 neighbouring scores a request.
+// One warp handles one row. Every lane tests kTake scores; a ballot assigns those that may enter the list their places
+// in a buffer in shared memory, and a full buffer is sorted into the list. After the first few columns hardly any score
+// passes the test, so the loads dominate the cost, 32 adjacent scores in a request.
 
 #pragma once
 
@@ -22,7 +22,7 @@ namespace sg::cuda {
 constexpr int kTake = 4;                    // scores a lane tests at a time
 constexpr int kRound = kTake * kWarp;       // scores a warp tests at a time
 
-// The part of the score matrix that is at hand.
+// A block of the score matrix.
 struct ScoreBlock {
   const float* scores;  // rows x columns
   int64_t rows, columns;

@@ -1,4 +1,4 @@
-// The transpose of a matrix that was checked, for the host sides of csr_transpose and csr_symmetrise.
+// Host code of the transpose of a valid matrix, for csr_transpose and csr_symmetrise.
 
 #pragma once
 
@@ -39,7 +39,7 @@ struct EntryRows {
   bool sorted;    // every row by column
 };
 
-// The row of each entry; with `ask`, waits for the GPU to learn whether the rows are sorted.
+// Returns the row of each entry; with `ask`, also whether the rows are sorted, which synchronises with the GPU.
 inline EntryRows find_rows(const char* op, const OnDevice& device, const DeviceCsr& csr, const Tensor& indptr,
                            const Tensor& indices, bool ask) {
   EntryRows out{torch::stable::new_empty(indices, {csr.entries}), true};

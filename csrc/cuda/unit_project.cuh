@@ -1,9 +1,9 @@
-// unit_project: rows minus a mean, scaled to unit length. Their coordinates in a few directions are a product of dense
-// matrices, which is cuBLAS's (unit_project.cu): the kernel is bound by memory, and a product in it would need tiles of
-// rows where this needs whole ones.
+// unit_project: rows centred and scaled to unit norm. cuBLAS computes their projection (unit_project.cu): this kernel
+// is memory-bound and needs whole rows, where a fused product would need tiles of rows.
 //
-// One warp works on one row, twice: the second pass finds the row in the cache and rounds as the first, so what is
-// scaled is what was measured. The squares are added in float64, in an order that depends on the depth alone.
+// One warp handles one row in two passes: the second pass reads the row from the cache and rounds as the first one, so
+// the scaled elements are those whose norm was computed. The squares are accumulated in float64, in an order that
+// depends on the depth alone.
 
 #pragma once
 
@@ -17,7 +17,7 @@ namespace sg::cuda {
 constexpr double kMostSquares = std::numeric_limits<double>::max();
 constexpr double kLeastNorm = std::numeric_limits<float>::min();
 
-// NaN for a row with NaN or infinity, 0 for one whose length no normal float32 holds.
+// Returns NaN for a row with NaN or infinity, 0 for one whose norm is below the smallest normal float32.
 __device__ __forceinline__ float inverse_norm(double squares) {
   if (!(squares <= kMostSquares)) return __int_as_float(0x7fc00000);
   const double norm = sqrt(squares);

@@ -1,4 +1,4 @@
-// Numbers as they are stored, and the number that a kernel computes with.
+// Conversion of stored numbers to the type that a kernel computes with.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-"""adam_rows_: one Adam step on the rows of a block, in place, each row with its own step count."""
+"""adam_rows_: one Adam step on the rows of a block, in place, with a step count for each row."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 
 from spectral_graph.ops.checks import (
+    check_same_shape,
     check_tensor,
     contiguous,
     dtype_name,
+    fail,
     require,
     require_apart,
+    require_equal,
     require_tensor,
-    shape_text,
 )
 from spectral_graph.ops.library import call, define, fake, fallback
 
@@ -38,7 +40,7 @@ def adam_rows_(
     """Update x, m and v in place by one step of Adam with bias correction.
 
     Source: D. P. Kingma and J. Ba, "Adam", https://arxiv.org/abs/1412.6980, algorithm 1. Rows that are visited at
-    different times differ in `step`, so each row has its own bias correction; its powers are taken in float64. The
+    different times differ in `step`, so the bias correction is computed for each row; its powers are in float64. The
     compiled result is the same, bit by bit, for every number of threads. Not differentiable.
 
     Args:
@@ -48,8 +50,8 @@ def adam_rows_(
         gradient: (n, C) float32. It is copied if it is not contiguous.
         step: (n,) int64 or float32; the number of this step for each row, from 1.
         learning_rate: of Adam.
-        beta1: how much of m stays, in [0, 1).
-        beta2: how much of v stays, in [0, 1).
+        beta1: decay rate of m, in [0, 1).
+        beta2: decay rate of v, in [0, 1).
         epsilon: added to the root of v.
 
     Raises:
@@ -66,20 +68,13 @@ def adam_rows_(
 def _check(x: Tensor, m: Tensor, v: Tensor, gradient: Tensor, step: Tensor, beta1: float, beta2: float) -> None:
     check_tensor(OP, "x", x, 2, torch.float32)
     for name, tensor in (("m", m), ("v", v), ("gradient", gradient)):
-        check_tensor(OP, name, tensor, 2, torch.float32)
-        text = f"{name} must have the shape of x, {shape_text(x)}, got {shape_text(tensor)}"
-        for dim in (0, 1):
-            require(OP, tensor.shape[dim] == x.shape[dim], lambda text=text: text)  # type: ignore[misc]
-    require(
-        OP,
-        step.dtype in (torch.int64, torch.float32),
-        lambda: f"step must be int64 or float32, got {dtype_name(step.dtype)}",
-    )
-    check_tensor(OP, "step", step, 1, step.dtype)
-    rows, given = x.shape[0], step.shape[0]
-    require(OP, given == rows, lambda: f"step must have as many elements as x has rows, {rows}, got {given}")
+        check_same_shape(OP, name, tensor, x.shape, "x")
+    dtype = step.dtype
+    require(OP, dtype in (torch.int64, torch.float32), f"step must be int64 or float32, got {dtype_name(dtype)}")
+    check_tensor(OP, "step", step, 1, dtype)
+    require_equal(OP, step.shape[0], x.shape[0], "step must have as many elements as x has rows")
     for name, beta in (("beta1", beta1), ("beta2", beta2)):
-        require(OP, 0 <= beta < 1, lambda name=name, beta=beta: f"{name} must lie in [0, 1), got {beta:g}")  # type: ignore[misc]
+        require(OP, 0 <= beta < 1, f"{name} must lie in [0, 1), got {beta:g}")
 
 
 @fake(OP)
@@ -113,7 +108,7 @@ def _torch(
     early = ~(step >= 1)
     if bool(early.any()):
         i = int(early.nonzero()[0])
-        require(OP, False, lambda: f"step must be at least 1, got step[{i}] = {step[i].item():g}")
+        fail(OP, f"step must be at least 1, got step[{i}] = {step[i].item():g}")
     count = step.double()[:, None]
     size = (learning_rate / (1 - beta1**count)).float()
     root = (1 - beta2**count).sqrt().float()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import MOST_COLUMNS, check_tensor, contiguous, require
+from spectral_graph.ops.checks import (
+    MOST_COLUMNS,
+    check_ascending,
+    check_count,
+    check_half_or_float,
+    check_tensor,
+    contiguous,
+    fail,
+    require,
+    require_equal,
+)
 from spectral_graph.ops.library import call, define, fake, fallback
-from spectral_graph.ops.unit_project import check_half_or_float
 
 OP = "cell_topc"
 
@@ -34,7 +41,7 @@ def cell_topc(
         keys: (m, d) float16 or float32, finite, in the order of their cells.
         key_image: (m,) int32.
         cell_ptr: (cells + 1,) int64; cell k has the keys cell_ptr[k] to cell_ptr[k + 1].
-        probes: (n, p) int32, different cells; negative ones are passed over. The first should be the most promising.
+        probes: (n, p) int32, different cells; negative ones are skipped. The first should be the most promising.
         c: the most keys that a query keeps.
 
     Returns:
@@ -60,18 +67,13 @@ def _check(
     check_tensor(OP, "cell_ptr", cell_ptr, 1, torch.int64)
     check_tensor(OP, "probes", probes, 2, torch.int32)
     queries, rows = query.shape[0], keys.shape[0]
-    depth, given = query.shape[1], keys.shape[1]
-    require(OP, given == depth, lambda: f"keys must have as many columns as query, {depth}, got {given}")
-    images = query_image.shape[0]
-    text = f"query_image must have an element for every query, {queries}, got {images}"
-    require(OP, images == queries, lambda: text)
-    require(OP, rows <= MOST_COLUMNS, lambda: f"keys must have at most {MOST_COLUMNS} rows, got {rows}")
-    owners = key_image.shape[0]
-    require(OP, owners == rows, lambda: f"key_image must have an element for every key, {rows}, got {owners}")
-    require(OP, cell_ptr.numel() >= 1, lambda: "cell_ptr must have cells + 1 elements, got none")
-    lists = probes.shape[0]
-    require(OP, lists == queries, lambda: f"probes must have a row for every query, {queries}, got {lists}")
-    require(OP, c >= 0, lambda: f"c must be at least 0, got {c}")
+    require_equal(OP, keys.shape[1], query.shape[1], "keys must have as many columns as query")
+    require_equal(OP, query_image.shape[0], queries, "query_image must have an element for every query")
+    require(OP, rows <= MOST_COLUMNS, f"keys must have at most {MOST_COLUMNS} rows, got {rows}")
+    require_equal(OP, key_image.shape[0], rows, "key_image must have an element for every key")
+    require(OP, cell_ptr.numel() >= 1, "cell_ptr must have cells + 1 elements, got none")
+    require_equal(OP, probes.shape[0], queries, "probes must have a row for every query")
+    check_count(OP, "c", c)
 
 
 @fake(OP)
@@ -83,19 +85,13 @@ def _fake(
 
 
 def _check_content(cell_ptr: Tensor, probes: Tensor, rows: int) -> None:
-    starts = cell_ptr.tolist()
-    text = f"cell_ptr must lie in [0, {rows}], got {starts[0]} to {starts[-1]}"
-    require(OP, starts[0] >= 0 and starts[-1] <= rows, lambda: text)
-    for i, (start, end) in enumerate(pairwise(starts)):
-        fall = f"got cell_ptr[{i}] = {start} and cell_ptr[{i + 1}] = {end}"
-        require(OP, start <= end, lambda fall=fall: f"cell_ptr must not decrease, {fall}")  # type: ignore[misc]
-    cells = len(starts) - 1
+    first, last = int(cell_ptr[0]), int(cell_ptr[-1])
+    require(OP, first >= 0 and last <= rows, f"cell_ptr must lie in [0, {rows}], got {first} to {last}")
+    check_ascending(OP, "cell_ptr", cell_ptr)
+    cells = len(cell_ptr) - 1
     beyond = probes[probes >= cells]
-    require(
-        OP,
-        not len(beyond),
-        lambda: f"probes must be below the number of cells, {cells}, got {int(beyond[0])}",
-    )
+    if len(beyond):
+        fail(OP, f"probes must be below the number of cells, {cells}, got {int(beyond[0])}")
 
 
 @fallback(OP)

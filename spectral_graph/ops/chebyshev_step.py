@@ -9,13 +9,12 @@ from spectral_graph.ops.backends import current_backend
 from spectral_graph.ops.checks import (
     check_csr,
     check_csr_content,
+    check_same_shape,
     check_tensor,
     check_values,
     contiguous,
-    require,
     require_apart,
     require_tensor,
-    shape_text,
 )
 from spectral_graph.ops.csr_spmm import csr_spmm
 from spectral_graph.ops.library import call, define, fake, fallback
@@ -43,8 +42,8 @@ def chebyshev_step_(
 ) -> None:
     """Set y to gain A x + shift own + keep y, for a sparse A (n, m), in one pass over y.
 
-    The compiled result is the same, bit by bit, for every number of threads. Another backend of `csr_spmm`, where one
-    is in use, computes A x and then the sum.
+    The compiled result is the same, bit by bit, for every number of threads. If another backend
+    of `csr_spmm` is in use, it computes A x, and the sum follows.
 
     Args:
         indptr: (n + 1,) int64.
@@ -55,7 +54,7 @@ def chebyshev_step_(
         y: (n, C) float32, contiguous; changed. With keep 0 its content does not matter.
         gain: of A x.
         shift: of own.
-        keep: of the former y.
+        keep: of the previous y.
         check: test every index first; pass False only for a matrix that was checked before.
 
     Raises:
@@ -69,8 +68,7 @@ def chebyshev_step_(
         _check(indptr, indices, values, x, own, y)
         _combine(csr_spmm(indptr, indices, values, x, check=check), own, y, gain, shift, keep)
         return
-    operator = torch.ops.spectral_graph.chebyshev_step_.default
-    call(operator, *arguments, y, gain, shift, keep, check)
+    call(torch.ops.spectral_graph.chebyshev_step_.default, *arguments, y, gain, shift, keep, check)
 
 
 def _combine(product: Tensor, own: Tensor, y: Tensor, gain: float, shift: float, keep: float) -> None:
@@ -82,12 +80,8 @@ def _check(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, own: Tens
     check_tensor(OP, "x", x, 2, torch.float32)
     check_csr(OP, indptr, indices, x.shape[0])
     check_values(OP, values, indices, torch.float32)
-    shape = indptr.shape[0] - 1, x.shape[1]
     for name, tensor in (("own", own), ("y", y)):
-        check_tensor(OP, name, tensor, 2, torch.float32)
-        text = f"{name} must have the shape of A x, {shape}, got {shape_text(tensor)}"
-        for dim in (0, 1):
-            require(OP, tensor.shape[dim] == shape[dim], lambda text=text: text)  # type: ignore[misc]
+        check_same_shape(OP, name, tensor, (indptr.shape[0] - 1, x.shape[1]), "A x")
 
 
 @fake(OP)

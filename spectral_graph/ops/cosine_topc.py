@@ -1,15 +1,20 @@
-"""cosine_topc: the best of each query's candidates by their exact cosine."""
+"""cosine_topc: the best candidates of each query by exact cosine."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, contiguous, require
+from spectral_graph.ops.checks import (
+    check_count,
+    check_half_or_float,
+    check_tensor,
+    check_threshold,
+    contiguous,
+    fail,
+    require_equal,
+)
 from spectral_graph.ops.library import call, define, fake, fallback
-from spectral_graph.ops.unit_project import check_half_or_float
 
 OP = "cosine_topc"
 
@@ -41,7 +46,7 @@ def cosine_topc(
         mean: (d,) float32.
         inverse_norm: (m,) float32.
         node: (m,) int32, the names.
-        candidates: (n, k) int32, different rows; negative ones are passed over.
+        candidates: (n, k) int32, different rows; negative ones are skipped.
         c: the most candidates that a query keeps.
         threshold: least value that is kept, at least 0.
 
@@ -74,23 +79,14 @@ def _check(
     check_tensor(OP, "inverse_norm", inverse_norm, 1, torch.float32)
     check_tensor(OP, "node", node, 1, torch.int32)
     check_tensor(OP, "candidates", candidates, 2, torch.int32)
-    queries, depth, keys = query.shape[0], query.shape[1], rows.shape[0]
-    given = rows.shape[1]
-    require(OP, given == depth, lambda: f"rows must have as many columns as query, {depth}, got {given}")
-    length = mean.shape[0]
-    text = f"mean must have as many elements as query has columns, {depth}, got {length}"
-    require(OP, length == depth, lambda: text)
+    queries, depth = query.shape
+    require_equal(OP, rows.shape[1], depth, "rows must have as many columns as query")
+    require_equal(OP, mean.shape[0], depth, "mean must have as many elements as query has columns")
     for name, part in (("inverse_norm", inverse_norm), ("node", node)):
-        found = f"{name} must have an element for every row, {keys}, got {part.shape[0]}"
-        require(OP, part.shape[0] == keys, lambda found=found: found)  # type: ignore[misc]
-    lists = candidates.shape[0]
-    require(OP, lists == queries, lambda: f"candidates must have a row for every query, {queries}, got {lists}")
-    require(OP, c >= 0, lambda: f"c must be at least 0, got {c}")
-    require(
-        OP,
-        0 <= threshold < math.inf,
-        lambda: f"threshold must be a finite number of at least 0, got {threshold:g}",
-    )
+        require_equal(OP, part.shape[0], rows.shape[0], f"{name} must have an element for every row")
+    require_equal(OP, candidates.shape[0], queries, "candidates must have a row for every query")
+    check_count(OP, "c", c)
+    check_threshold(OP, threshold)
 
 
 @fake(OP)
@@ -122,11 +118,8 @@ def _torch(
     _check(query, rows, mean, inverse_norm, node, candidates, c, threshold)
     keys = rows.shape[0]
     beyond = candidates[candidates >= keys]
-    require(
-        OP,
-        not len(beyond),
-        lambda: f"candidates must be below the number of rows, {keys}, got {int(beyond[0])}",
-    )
+    if len(beyond):
+        fail(OP, f"candidates must be below the number of rows, {keys}, got {int(beyond[0])}")
     bound = torch.tensor(threshold, dtype=torch.float32)
     columns = candidates.new_full((query.shape[0], c), -1)
     values = query.new_zeros(query.shape[0], c)

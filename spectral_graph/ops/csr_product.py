@@ -1,4 +1,4 @@
-"""CsrProduct: a sparse matrix made ready for many products by one backend."""
+"""CsrProduct: a sparse matrix, converted once for many products by one backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spectral_graph.ops.csr_spmm_by import OP, check_arguments, check_devices
 class CsrProduct:
     """A x for many x: the matrix is checked and converted once. It must not change afterwards.
 
-    Where a gradient is asked for, the product is that of `csr_spmm` with the same backend, which converts every time.
+    If a gradient is required, `csr_spmm` with the same backend computes the product and converts the matrix each time.
 
     Args:
         indptr: (n + 1,) int64.
@@ -35,8 +35,8 @@ class CsrProduct:
         module = usable_backend(self.backend)
         starts, places, weights = contiguous(OP, indptr=indptr, indices=indices, values=values)
         self._matrix = starts, places, weights
-        require(OP, isinstance(columns, int), lambda: f"columns must be a whole number, got {columns!r}")
-        require(OP, columns >= 0, lambda: f"the number of columns must be in [0, {MOST_COLUMNS}], got {columns}")
+        require(OP, isinstance(columns, int), f"columns must be a whole number, got {columns!r}")
+        require(OP, columns >= 0, f"the number of columns must be in [0, {MOST_COLUMNS}], got {columns}")
         check_arguments(*self._matrix, values.new_empty(0).expand(columns, 0))
         self._devices = module.DEVICES
         check_devices(self.backend, self._devices, values, indptr, indices)

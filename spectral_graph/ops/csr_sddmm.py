@@ -1,4 +1,4 @@
-"""csr_sddmm: dot products of rows at the stored places of a sparse matrix; the derivative of `csr_spmm` by values."""
+"""csr_sddmm: dot products of rows at the stored entries of a sparse matrix; the derivative of `csr_spmm` by values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spectral_graph.ops.checks import (
     check_floating,
     check_tensor,
     contiguous,
-    require,
+    require_equal,
     row_of_entry,
 )
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
@@ -26,7 +26,7 @@ define("csr_sddmm(Tensor indptr, Tensor indices, Tensor a, Tensor b) -> Tensor")
 
 
 def csr_sddmm(indptr: Tensor, indices: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return a_i . b_j for every stored place (i, j) of a sparse matrix (n, m); differentiable in `a` and `b`.
+    """Return a_i . b_j for every stored entry (i, j) of a sparse matrix (n, m); differentiable in `a` and `b`.
 
     Args:
         indptr: (n + 1,) int64.
@@ -40,8 +40,8 @@ def csr_sddmm(indptr: Tensor, indices: Tensor, a: Tensor, b: Tensor) -> Tensor:
     Raises:
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
-    operator = torch.ops.spectral_graph.csr_sddmm.default
-    result: Tensor = call(operator, *contiguous(OP, indptr=indptr, indices=indices, a=a, b=b))
+    arguments = contiguous(OP, indptr=indptr, indices=indices, a=a, b=b)
+    result: Tensor = call(torch.ops.spectral_graph.csr_sddmm.default, *arguments)
     return result
 
 
@@ -49,11 +49,9 @@ def _check(indptr: Tensor, indices: Tensor, a: Tensor, b: Tensor) -> None:
     dtype = check_floating(OP, "a", a)
     check_tensor(OP, "a", a, 2, dtype)
     check_tensor(OP, "b", b, 2, dtype)
-    channels = a.shape[1]
-    require(OP, b.shape[1] == channels, lambda: f"b must have as many columns as a, {channels}, got {b.shape[1]}")
+    require_equal(OP, b.shape[1], a.shape[1], "b must have as many columns as a")
     check_csr(OP, indptr, indices, b.shape[0])
-    rows = indptr.shape[0] - 1
-    require(OP, a.shape[0] == rows, lambda: f"a must have as many rows as the matrix, {rows}, got {a.shape[0]}")
+    require_equal(OP, a.shape[0], indptr.shape[0] - 1, "a must have as many rows as the matrix")
 
 
 @fake(OP)

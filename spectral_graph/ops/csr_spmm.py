@@ -1,15 +1,13 @@
-"""csr_spmm: the product of a sparse matrix in compressed rows and a dense matrix of few columns."""
+"""csr_spmm: the product of a CSR matrix and a dense matrix of few columns."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from spectral_graph.ops.backends import Csr, current_backend, torch_csr
 from spectral_graph.ops.checks import check_csr_content, contiguous
-from spectral_graph.ops.csr_spmm_by import check_arguments
+from spectral_graph.ops.csr_spmm_by import backward, check_arguments, setup_context
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
 
 OP = "csr_spmm"
@@ -21,8 +19,8 @@ def csr_spmm(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, *, chec
     """Return A x for a sparse A (n, m); differentiable in `values` and `x`, any number of times.
 
     Duplicate and unsorted columns are allowed; duplicates add up. The compiled result is the same, bit by bit, for
-    every number of threads. `use_backend` has it computed by another library; for many products with one matrix by
-    such a library, `CsrProduct` converts the matrix once.
+    every number of threads. `use_backend` selects another library for the product; `CsrProduct` converts the matrix for
+    such a library once, for many products.
 
     A bfloat16 `x` halves what is read from memory; the sums are float32. For a row of k entries the result lies within
     k 2^-24 / (1 - k 2^-24) sum_j |a_ij| |x_j| of the exact product with the stored x. Where x was rounded from other
@@ -33,9 +31,9 @@ def csr_spmm(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, *, chec
         indices: (nnz,) int32, the column of each entry.
         values: (nnz,) float32, or float64 where x is float64.
         x: (m, C) float32, float64 or bfloat16. It is copied if its rows are not contiguous.
-        check: test every index before it is used, part by part as the product proceeds. With 30 entries a row and one
-            thread that took 10 percent of the time at C = 16 and 2 percent at C = 64. Pass False only for a
-            matrix that was checked before: an index outside [0, m) then reads memory that is not x.
+        check: test every index right before it is used. With 30 entries a row and one thread the tests took 10 percent
+            of the time at C = 16 and 2 percent at C = 64. Pass False only for a matrix that was checked before: an
+            index outside [0, m) then reads memory outside x.
 
     Returns:
         (n, C), dtype of `values`.
@@ -68,20 +66,4 @@ def _torch(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, check: bo
     return torch_csr.prepare(matrix)(x.detach().to(values.dtype))
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    indptr, indices, values, x = ctx.saved_tensors
-    grad = grad.contiguous()
-    ops = torch.ops.spectral_graph
-    by_values = by_x = None
-    if ctx.needs_input_grad[2]:
-        by_values = ops.csr_sddmm.default(indptr, indices, grad, x.to(grad.dtype))
-    if ctx.needs_input_grad[3]:
-        by_x = ops.csr_spmm_transposed.default(indptr, indices, values, grad, x.shape[0]).to(x.dtype)
-    return None, None, by_values, by_x, None
-
-
-autograd(OP, _backward, _setup_context)
+autograd(OP, backward, setup_context)

@@ -1,4 +1,4 @@
-"""csr_spmm_transposed: A^T x for a sparse A in compressed rows; the derivative of `csr_spmm` by its dense factor."""
+"""csr_spmm_transposed: A^T x for a sparse A in CSR; the derivative of `csr_spmm` by its dense factor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spectral_graph.ops.backends import current_backend
-from spectral_graph.ops.checks import check_csr, check_floating, check_tensor, check_values, contiguous, require
+from spectral_graph.ops.checks import check_csr, check_floating, check_tensor, check_values, contiguous, require_equal
 from spectral_graph.ops.library import LIBRARY, autograd, call, define, fake
 
 OP = "csr_spmm_transposed"
@@ -48,8 +48,7 @@ def _check(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor, columns: 
     check_tensor(OP, "x", x, 2, dtype)
     check_csr(OP, indptr, indices, columns)
     check_values(OP, values, indices, dtype)
-    rows = indptr.shape[0] - 1
-    require(OP, x.shape[0] == rows, lambda: f"x must have as many rows as the matrix, {rows}, got {x.shape[0]}")
+    require_equal(OP, x.shape[0], indptr.shape[0] - 1, "x must have as many rows as the matrix")
 
 
 @fake(OP)

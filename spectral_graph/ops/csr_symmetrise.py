@@ -34,10 +34,8 @@ def csr_symmetrise(indptr: Tensor, indices: Tensor, values: Tensor, n: int) -> t
     Raises:
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
-    operator = torch.ops.spectral_graph.csr_symmetrise.default
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = call(
-        operator, *contiguous(OP, indptr=indptr, indices=indices, values=values), n
-    )
+    matrix = contiguous(OP, indptr=indptr, indices=indices, values=values)
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = call(torch.ops.spectral_graph.csr_symmetrise.default, *matrix, n)
     return result
 
 
@@ -45,7 +43,7 @@ def _check(indptr: Tensor, indices: Tensor, values: Tensor, n: int) -> None:
     check_csr(OP, indptr, indices, n)
     check_values(OP, values, indices, torch.float32)
     length = indptr.shape[0]
-    require(OP, length == n + 1, lambda: f"indptr must have n + 1 = {n + 1} elements, got {length}")
+    require(OP, length == n + 1, f"indptr must have n + 1 = {n + 1} elements, got {length}")
 
 
 @fake(OP)

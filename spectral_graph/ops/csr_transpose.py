@@ -1,4 +1,4 @@
-"""csr_transpose: the transpose of a sparse matrix in compressed rows."""
+"""csr_transpose: the transpose of a CSR matrix."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ def csr_transpose(indptr: Tensor, indices: Tensor, values: Tensor, columns: int)
     Raises:
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
-    operator = torch.ops.spectral_graph.csr_transpose.default
-    result: tuple[Tensor, Tensor, Tensor] = call(
-        operator, *contiguous(OP, indptr=indptr, indices=indices, values=values), columns
-    )
+    matrix = contiguous(OP, indptr=indptr, indices=indices, values=values)
+    result: tuple[Tensor, Tensor, Tensor] = call(torch.ops.spectral_graph.csr_transpose.default, *matrix, columns)
     return result
 
 

@@ -1,10 +1,10 @@
 """The optional kernels for NVIDIA GPUs.
 
-They stand in a module of their own, `spectral_graph._CUDA`, because on a machine without torch's CUDA libraries it
-cannot be loaded. It serves the operators in `OPERATORS`, and so csr_spmm_transposed, which is made of two of them.
-Products of dense matrices (in topc_affinity and unit_project), stable sorts and cumulative sums are torch's. A product
-in cosine_topc and cell_topc is added up in another order than on the CPU, the same in every call. The kernels were
-compiled for sm_80 and sm_90 and executed in emulation only, never on a GPU: `make cuda-check` shows what was examined.
+They are in a separate module, `spectral_graph._CUDA`, which needs torch's CUDA libraries to load. It serves the
+operators in `OPERATORS`, and csr_spmm_transposed, which calls two of them. torch computes dense matrix products (in
+topc_affinity and unit_project), stable sorts and cumulative sums. The dot products of cosine_topc and cell_topc are
+accumulated in another order than on the CPU, the same in every call. The kernels were compiled for sm_80 and sm_90 and
+executed in emulation only, never on a GPU: `make cuda-check` lists the checks.
 """
 
 from __future__ import annotations

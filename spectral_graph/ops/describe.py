@@ -21,14 +21,14 @@ PACKAGES = ("torch", "numpy", "scipy", "numba", "torch_sparse", "cupy-cuda12x", 
 def instruction_set() -> str:
     """Return "AVX2" where the compiled operators use AVX2 and FMA, else "portable".
 
-    torch decides by the same two tests as the operators do, the processor's abilities and the environment variable
-    ATEN_CPU_CAPABILITY, so its answer holds for both.
+    torch applies the same two tests as the operators, the processor's features and the environment variable
+    ATEN_CPU_CAPABILITY.
     """
     return "AVX2" if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else "portable"
 
 
 class BackendRecord(TypedDict):
-    """A backend of csr_spmm; ``reason`` tells why it is not available, else null."""
+    """A backend of csr_spmm; ``reason`` says why it is not available, else null."""
 
     backend: str
     available: bool
@@ -39,7 +39,7 @@ class BackendRecord(TypedDict):
 class OperatorFacts(TypedDict):
     """How the operators are computed here.
 
-    ``instruction_set`` is null where the operators are not compiled, and ``uncompiled`` tells why they are not;
+    ``instruction_set`` is null where the operators are not compiled, and ``uncompiled`` then holds the reason;
     ``cuda`` is the reason why the CUDA module is not loaded, null where it is.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, contiguous, require
+from spectral_graph.ops.checks import check_tensor, contiguous, require_equal
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
 
 OP = "gram"
@@ -32,9 +32,8 @@ def gram(x: Tensor, y: Tensor | None = None) -> Tensor:
     Raises:
         GraphError: shapes or dtypes do not fit.
     """
-    operator = torch.ops.spectral_graph.gram.default
     both = contiguous(OP, x=x) if y is None else contiguous(OP, x=x, y=y)
-    result: Tensor = call(operator, *both)
+    result: Tensor = call(torch.ops.spectral_graph.gram.default, *both)
     return result
 
 
@@ -42,8 +41,7 @@ def _check(x: Tensor, y: Tensor | None) -> None:
     check_tensor(OP, "x", x, 2, torch.float32)
     if y is not None:
         check_tensor(OP, "y", y, 2, torch.float32)
-        rows, given = x.shape[0], y.shape[0]
-        require(OP, given == rows, lambda: f"y must have as many rows as x, {rows}, got {given}")
+        require_equal(OP, y.shape[0], x.shape[0], "y must have as many rows as x")
 
 
 @fake(OP)

@@ -1,7 +1,7 @@
-"""The operator library `spectral_graph`: schemas, and which implementation serves the CPU.
+"""The operator library `spectral_graph`: schemas and the choice of the CPU implementation.
 
-The compiled kernels register themselves when `spectral_graph._C` is imported. Where they are missing, or where the
-environment variable SPECTRAL_GRAPH_OPS is "torch", the pure-torch implementations stand in under the same schemas.
+The compiled kernels register themselves when `spectral_graph._C` is imported. If they are missing, or the
+environment variable SPECTRAL_GRAPH_OPS is "torch", pure-torch implementations serve the same schemas.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from spectral_graph.ops.cuda import load_cuda
 
 NAMESPACE = "spectral_graph"
 OUT_OF_MEMORY = "CUDA out of memory"
-"""How torch's complaint begins; its stable ABI hands on the text, not the class (torch/csrc/stable/macros.h)."""
+"""Prefix of torch's message; its stable ABI passes on the message, not the class (torch/csrc/stable/macros.h)."""
 LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")
 FALLBACKS: dict[str, Callable[..., Any]] = {}
 """The pure-torch implementation of each operator, by name."""
@@ -40,7 +40,7 @@ def define(schema: str) -> None:
 
 
 def fallback(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare the decorated function the pure-torch implementation of the operator `name`."""
+    """Register the decorated function as the pure-torch implementation of the operator `name`."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         FALLBACKS[name] = function
@@ -50,20 +50,20 @@ def fallback(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def fake(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare the decorated function the shape inference of the operator `name`."""
+    """Register the decorated function as the shape inference of the operator `name`."""
     return torch.library.register_fake(f"{NAMESPACE}::{name}", lib=LIBRARY)
 
 
 def autograd(name: str, backward: Callable[..., Any], setup_context: Callable[..., Any]) -> None:
-    """Declare the derivative of the operator `name`."""
+    """Register the derivative of the operator `name`."""
     torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, setup_context=setup_context, lib=LIBRARY)
 
 
 def call(operator: Callable[..., Any], *arguments: Any) -> Any:
-    """Call an operator; its own complaint about an argument becomes a GraphError.
+    """Call an operator; its message about an invalid argument becomes a GraphError.
 
     Raises:
-        GraphError: an argument does not fit; the text names operator, argument, what was expected and what came.
+        GraphError: an argument does not fit; the message names operator, argument, expected and given value.
         torch.OutOfMemoryError: a GPU has no memory for the result or for scratch space.
     """
     if torch.compiler.is_compiling():
@@ -73,7 +73,7 @@ def call(operator: Callable[..., Any], *arguments: Any) -> Any:
     except RuntimeError as error:
         text = str(error)
         if text.startswith(f"{NAMESPACE}::"):
-            raise GraphError(text.partition("\n")[0]) from None  # what torch adds is about its own binding
+            raise GraphError(text.partition("\n")[0]) from None  # torch appends a trace of its binding
         if text.startswith(OUT_OF_MEMORY):
             raise torch.OutOfMemoryError(text) from None
         raise

@@ -13,7 +13,7 @@ from spectral_graph.ops.checks import (
     check_tensor,
     check_values,
     contiguous,
-    require,
+    require_equal,
     row_of_entry,
 )
 from spectral_graph.ops.library import FALLBACKS, autograd, call, define, fake, fallback
@@ -32,7 +32,7 @@ def rayleigh(
     """Return s_c = u_c^T D^-1 A u_c and its gradient (D^-1 A + A D^-1) u for a symmetric A (n, n).
 
     Row i of the gradient is computed as sum_j a_ij (d_i + d_j) u_j with d the diagonal of D^-1, and s_c as half of
-    u_c . gradient_c. Both rest on A = A^T, which is not checked: for another A the values are those of
+    u_c . gradient_c. Both assume A = A^T, which is not checked: for another A the values are those of
     (D^-1 A + A D^-1) / 2. Duplicate and unsorted columns are allowed. The compiled results are the same, bit by bit,
     for every number of threads.
 
@@ -51,9 +51,8 @@ def rayleigh(
     Raises:
         GraphError: shapes or dtypes do not fit, or indptr or indices name something outside the matrix.
     """
-    operator = torch.ops.spectral_graph.rayleigh.default
     arguments = contiguous(OP, indptr=indptr, indices=indices, values=values, inverse_degree=inverse_degree, u=u)
-    result: tuple[Tensor, Tensor] = call(operator, *arguments)
+    result: tuple[Tensor, Tensor] = call(torch.ops.spectral_graph.rayleigh.default, *arguments)
     return result
 
 
@@ -61,12 +60,10 @@ def _check(indptr: Tensor, indices: Tensor, values: Tensor, inverse_degree: Tens
     check_tensor(OP, "u", u, 2, torch.float32)
     n = u.shape[0]
     check_csr(OP, indptr, indices, n)
-    rows = indptr.shape[0] - 1
-    require(OP, rows == n, lambda: f"u must have as many rows as the matrix, {rows}, got {n}")
+    require_equal(OP, n, indptr.shape[0] - 1, "u must have as many rows as the matrix")
     check_values(OP, values, indices, torch.float32)
     check_tensor(OP, "inverse_degree", inverse_degree, 1, torch.float32)
-    given = inverse_degree.shape[0]
-    require(OP, given == n, lambda: f"inverse_degree must have as many elements as u has rows, {n}, got {given}")
+    require_equal(OP, inverse_degree.shape[0], n, "inverse_degree must have as many elements as u has rows")
 
 
 @fake(OP)

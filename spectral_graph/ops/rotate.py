@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, contiguous, require
+from spectral_graph.ops.checks import check_tensor, contiguous, require_equal
 from spectral_graph.ops.library import autograd, call, define, fake, fallback
 
 OP = "rotate"
@@ -39,8 +39,7 @@ def rotate(x: Tensor, u: Tensor) -> Tensor:
 def _check(x: Tensor, u: Tensor) -> None:
     check_tensor(OP, "x", x, 2, torch.float32)
     check_tensor(OP, "u", u, 2, torch.float64)
-    channels, given = x.shape[1], u.shape[0]
-    require(OP, given == channels, lambda: f"u must have as many rows as x has columns, {channels}, got {given}")
+    require_equal(OP, u.shape[0], x.shape[1], "u must have as many rows as x has columns")
 
 
 @fake(OP)

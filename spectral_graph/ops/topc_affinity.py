@@ -1,4 +1,4 @@
-"""topc_affinity: for every node its best neighbours inside its image and outside it."""
+"""topc_affinity: the best neighbours of every node inside and outside its image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import MOST_COLUMNS, check_tensor, contiguous, require, shape_text
+from spectral_graph.ops.checks import (
+    MOST_COLUMNS,
+    check_ascending,
+    check_count,
+    check_same_shape,
+    check_tensor,
+    check_threshold,
+    contiguous,
+    require,
+    require_equal,
+)
 from spectral_graph.ops.library import call, define, fake, fallback
 
 OP = "topc_affinity"
@@ -42,9 +52,9 @@ def topc_affinity(
     s_ij = s_ji, bit by bit, where query is key. Those of the pure-torch operator come from torch.mm and have neither
     property.
 
-    Of 4096 vectors of 256 channels or more that lie close to few directions, as features do, most pairs are not
-    multiplied: their coordinates in 31 or 95 directions, and the length of what is left, show that they are too far
-    apart (by the inequality of Cauchy and Schwarz; rounding is allowed for, so the result is the same bit by bit).
+    From 4096 vectors and 256 channels on, upper bounds by the inequality of Cauchy and Schwarz prune most pairs of
+    vectors that lie close to a subspace of low dimension, as features do: the bounds use 31 or 95 coordinates and the
+    norm of the residual. They include the rounding errors, so the result is the same, bit by bit.
 
     Beside the result the compiled operator needs 8 bytes for each of the (c_intra + c_inter) N places, 16 MiB of packed
     keys, and 388 N bytes for the coordinates.
@@ -58,7 +68,7 @@ def topc_affinity(
         c_intra: neighbours inside the image.
         c_inter: neighbours outside the image.
         threshold: least value that is kept, at least 0.
-        symmetric: the caller's promise that `key` equals `query`; then half the products are enough.
+        symmetric: the caller guarantees that `key` equals `query`; then half the products are enough.
 
     Returns:
         indptr (N + 1,) int64, indices (nnz,) int32 ascending in each row, values (nnz,) float32.
@@ -66,15 +76,8 @@ def topc_affinity(
     Raises:
         GraphError: an argument does not fit.
     """
-    operator = torch.ops.spectral_graph.topc_affinity.default
-    result: tuple[Tensor, Tensor, Tensor] = call(
-        operator,
-        *contiguous(OP, query=query, key=key, image_ptr=image_ptr),
-        c_intra,
-        c_inter,
-        threshold,
-        symmetric,
-    )
+    arguments = (*contiguous(OP, query=query, key=key, image_ptr=image_ptr), c_intra, c_inter, threshold, symmetric)
+    result: tuple[Tensor, Tensor, Tensor] = call(torch.ops.spectral_graph.topc_affinity.default, *arguments)
     return result
 
 
@@ -82,37 +85,20 @@ def _check(query: Tensor, key: Tensor, image_ptr: Tensor, c_intra: int, c_inter:
     check_tensor(OP, "query", query, 2, torch.float32)
     check_tensor(OP, "key", key, 2, torch.float32)
     check_tensor(OP, "image_ptr", image_ptr, 1, torch.int64)
-    for dim in (0, 1):
-        require(
-            OP,
-            key.shape[dim] == query.shape[dim],
-            lambda: f"key must have the shape of query, {shape_text(query)}, got {shape_text(key)}",
-        )
+    check_same_shape(OP, "key", key, query.shape, "query")
     nodes = query.shape[0]
-    require(OP, nodes <= MOST_COLUMNS, lambda: f"query must have at most {MOST_COLUMNS} rows, got {nodes}")
-    require(OP, image_ptr.numel() >= 1, lambda: "image_ptr must have images + 1 elements, got none")
-    require(OP, c_intra >= 0, lambda: f"c_intra must be at least 0, got {c_intra}")
-    require(OP, c_inter >= 0, lambda: f"c_inter must be at least 0, got {c_inter}")
-    require(
-        OP,
-        0 <= threshold < math.inf,
-        lambda: f"threshold must be a finite number of at least 0, got {threshold:g}",
-    )
+    require(OP, nodes <= MOST_COLUMNS, f"query must have at most {MOST_COLUMNS} rows, got {nodes}")
+    require(OP, image_ptr.numel() >= 1, "image_ptr must have images + 1 elements, got none")
+    check_count(OP, "c_intra", c_intra)
+    check_count(OP, "c_inter", c_inter)
+    check_threshold(OP, threshold)
 
 
 def _check_content(image_ptr: Tensor, nodes: int) -> list[int]:
     starts: list[int] = image_ptr.tolist()
-    require(OP, starts[0] == 0, lambda: f"image_ptr must begin with 0, got {starts[0]}")
-    falls = image_ptr.diff() < 0
-    if bool(falls.any()):
-        i = int(falls.nonzero()[0])
-        text = f"got image_ptr[{i}] = {starts[i]} and image_ptr[{i + 1}] = {starts[i + 1]}"
-        require(OP, False, lambda: f"image_ptr must not decrease, {text}")
-    require(
-        OP,
-        starts[-1] == nodes,
-        lambda: f"image_ptr must end with the number of nodes, {nodes}, got {starts[-1]}",
-    )
+    require(OP, starts[0] == 0, f"image_ptr must begin with 0, got {starts[0]}")
+    check_ascending(OP, "image_ptr", image_ptr)
+    require_equal(OP, starts[-1], nodes, "image_ptr must end with the number of nodes")
     return starts
 
 

@@ -1,4 +1,4 @@
-"""topc_merge: the best neighbours of every node out of the candidate lists of several searches."""
+"""topc_merge: the best neighbours of every node from the candidate lists of several searches."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spectral_graph.ops.checks import (
     MOST_COLUMNS,
+    check_count,
     check_csr,
     check_csr_content,
     check_values,
@@ -29,7 +30,7 @@ define(
 def topc_merge(
     indptr: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor], c: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the c best candidates of every row out of several lists of candidates.
+    """Return the c best candidates of every row from several candidate lists.
 
     A list is a matrix in compressed rows, such as `topc_affinity` returns for a block, a shard or a cell. All lists
     have the same rows and count their columns alike. The order is that of `topc_affinity`: higher value first, of equal
@@ -49,7 +50,7 @@ def topc_merge(
     Raises:
         GraphError: an argument does not fit.
     """
-    _check_counts(indptr, indices, values)  # here too: without a tensor torch cannot tell whose kernel to call
+    _check_counts(indptr, indices, values)  # here too: without a tensor torch cannot select a kernel
     operator = torch.ops.spectral_graph.topc_merge.default
     lists = (
         [contiguous(OP, **{f"{name}[{k}]": part})[0] for k, part in enumerate(parts)]
@@ -60,22 +61,22 @@ def topc_merge(
 
 
 def _check_counts(indptr: Sequence[Tensor], indices: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    require(OP, len(indptr) > 0, lambda: "indptr must hold at least one tensor, got none")
+    require(OP, len(indptr) > 0, "indptr must hold at least one tensor, got none")
     counts = len(indptr), len(indices), len(values)
     text = f"indptr, indices and values must hold equally many tensors, got {counts[0]}, {counts[1]} and {counts[2]}"
-    require(OP, counts[0] == counts[1] == counts[2], lambda: text)
+    require(OP, counts[0] == counts[1] == counts[2], text)
 
 
 def _check(indptr: list[Tensor], indices: list[Tensor], values: list[Tensor], c: int) -> None:
     _check_counts(indptr, indices, values)
-    require(OP, c >= 0, lambda: f"c must be at least 0, got {c}")
+    check_count(OP, "c", c)
     rows = indptr[0].numel() - 1
     for k, (starts, columns, weights) in enumerate(zip(indptr, indices, values, strict=True)):
         check_csr(OP, starts, columns, MOST_COLUMNS)
         check_values(OP, weights, columns, torch.float32)
         given = starts.numel() - 1
         text = f"all lists must have as many rows as the first, {rows}, got {given} in list {k}"
-        require(OP, given == rows, lambda text=text: text)  # type: ignore[misc]
+        require(OP, given == rows, text)
 
 
 @fake(OP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spectral_graph.ops.checks import check_tensor, contiguous, dtype_name, require
+from spectral_graph.ops.checks import check_half_or_float, check_tensor, contiguous, require_equal
 from spectral_graph.ops.library import call, define, fake, fallback
 
 OP = "unit_project"
@@ -16,7 +16,7 @@ define("unit_project(Tensor rows, Tensor mean, Tensor basis) -> (Tensor unit, Te
 def unit_project(rows: Tensor, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return (rows - mean) scaled to unit length, the scales, and the product of the unit rows with `basis`.
 
-    A row without length (below the smallest normal float32) stays zero and has the scale 0; a row that holds NaN or
+    A row whose norm is below the smallest normal float32 stays zero and has the scale 0; a row that holds NaN or
     infinity has the scale NaN. The compiled result is the same, bit by bit, for every number of threads. Not
     differentiable.
 
@@ -31,19 +31,9 @@ def unit_project(rows: Tensor, mean: Tensor, basis: Tensor) -> tuple[Tensor, Ten
     Raises:
         GraphError: shapes or dtypes do not fit.
     """
-    operator = torch.ops.spectral_graph.unit_project.default
-    result: tuple[Tensor, Tensor, Tensor] = call(operator, *contiguous(OP, rows=rows, mean=mean, basis=basis))
+    arguments = contiguous(OP, rows=rows, mean=mean, basis=basis)
+    result: tuple[Tensor, Tensor, Tensor] = call(torch.ops.spectral_graph.unit_project.default, *arguments)
     return result
-
-
-def check_half_or_float(op: str, name: str, tensor: Tensor) -> None:
-    """Check for a matrix of float16 or float32."""
-    require(
-        op,
-        tensor.dtype in (torch.float16, torch.float32),
-        lambda: f"{name} must be float16 or float32, got {dtype_name(tensor.dtype)}",
-    )
-    check_tensor(op, name, tensor, 2, tensor.dtype)
 
 
 def _check(rows: Tensor, mean: Tensor, basis: Tensor) -> None:
@@ -51,10 +41,8 @@ def _check(rows: Tensor, mean: Tensor, basis: Tensor) -> None:
     check_tensor(OP, "mean", mean, 1, torch.float32)
     check_tensor(OP, "basis", basis, 2, torch.float32)
     depth = rows.shape[1]
-    text = f"must have as many elements as rows has columns, {depth}, got"
-    require(OP, mean.shape[0] == depth, lambda: f"mean {text} {mean.shape[0]}")
-    text_basis = f"must have as many rows as rows has columns, {depth}, got"
-    require(OP, basis.shape[0] == depth, lambda: f"basis {text_basis} {basis.shape[0]}")
+    require_equal(OP, mean.shape[0], depth, "mean must have as many elements as rows has columns")
+    require_equal(OP, basis.shape[0], depth, "basis must have as many rows as rows has columns")
 
 
 @fake(OP)

@@ -8,17 +8,17 @@
 
 #include "cpu/affinity/affinity_tile.h"
 #include "cpu/core/aligned.h"
-#include "cpu/affinity/bound_rows.h"
+#include "cpu/affinity/upper_bounds.h"
 #include "cpu/affinity/pack.h"
 #include "cpu/core/parallel.h"
 #include "cpu/affinity/top_lists.h"
 
 namespace sg {
 
-constexpr int64_t kPanelBytes = int64_t{16} << 20;   // packed keys at a time
-constexpr int64_t kBlockBytes = int64_t{192} << 10;  // query rows that stay in the second-level cache
+constexpr int64_t kPanelBytes = int64_t{16} << 20;   // packed keys of a panel
+constexpr int64_t kBlockBytes = int64_t{192} << 10;  // query rows of a block, which stay in the second-level cache
 
-// A run of nodes of one image: 6 at most where it is a strip of rows, 16 where it is a sliver of columns.
+// Consecutive nodes of one image: a strip of at most 6 rows or a sliver of at most 16 columns.
 struct Run {
   int32_t first;
   int32_t count;
@@ -31,7 +31,7 @@ inline void cut(int64_t first, int64_t past, int32_t image, int64_t width, std::
   }
 }
 
-// Packed keys of the slivers from `first` on, and their short rows where there are bounds.
+// Packed keys of the slivers from `first` on, and their packed bound rows where bounds are in use.
 struct Panel {
   int64_t first;
   const float* keys;
@@ -46,8 +46,8 @@ struct Search {
   std::vector<Run> slivers;
   TopLists intra;
   TopLists inter;
-  BoundRows bounds{query, key, nodes, depth};
-  AlignedFloats query_bounds = bound_queries();  // kBoundFloats of each query, where there are bounds
+  UpperBounds bounds{query, key, nodes, depth};
+  AlignedFloats query_bounds = bound_queries();  // kBoundFloats for each query, where bounds are in use
 
   int64_t sliver_floats() const { return depth * kTileColumns; }
   int64_t bound_floats() const { return bounds.worthwhile() ? kBoundFloats * kTileColumns : 0; }
@@ -73,7 +73,7 @@ struct Search {
  private:
   AlignedFloats bound_queries() const {
     if (!bounds.worthwhile()) return nullptr;
-    AlignedFloats rows = aligned_floats((nodes + kTileRows) * kBoundFloats);  // the last tile reads on
+    AlignedFloats rows = aligned_floats((nodes + kTileRows) * kBoundFloats);  // the last tile reads past the last row
     constexpr int64_t kTaskRows = 192;
     for_each_task((nodes + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
       const int64_t begin = task * kTaskRows, count = std::min(kTaskRows, nodes - begin);
@@ -82,7 +82,7 @@ struct Search {
     return rows;
   }
 
-  // The last row stands in for those that a sliver lacks.
+  // Pads a sliver with copies of its last row.
   static void pack_run(const float* from, int64_t count, int64_t depth, float* packed) {
     const float* rows[kTileColumns];
     for (int64_t c = 0; c < kTileColumns; ++c) rows[c] = from + std::min(c, count - 1) * depth;
@@ -90,8 +90,8 @@ struct Search {
   }
 };
 
-// Packs the slivers panel by panel and calls use(begin, end, past sliver, panel): the panel has the slivers of
-// the ends [begin, end), up to `past`.
+// Packs the slivers panel by panel and calls use(begin, end, past, panel): the panel holds the slivers of the groups
+// [begin, end), up to the sliver `past`. ends[g] is one past the last sliver of group g.
 template <class Use>
 void for_each_panel(const Search& search, const std::vector<int64_t>& ends, const Use& use) {
   const int64_t sliver_floats = search.sliver_floats() + search.bound_floats();

@@ -1,7 +1,8 @@
-// The sweep over the tiles of some rows and some slivers of keys, which fills the lists.
+// The sweep over the tiles of a block of rows and a range of slivers, which fills the top-c lists.
 //
-// With bounds, a row is multiplied with a sliver only if one of the 16 bounds may enter a list: the coarse ones, then the
-// fine ones. Rows that go on wait until there are enough for a tile, so that a tile is full whichever rows are left.
+// With upper bounds, a row is multiplied with a sliver only if one of its 16 bounds, first the coarse and then the fine
+// ones, reaches a list's least value. The remaining rows are collected until they fill a tile, so few tiles are
+// partial.
 
 #pragma once
 
@@ -13,8 +14,8 @@
 
 namespace sg {
 
-// Whether a level of bounds is worth its time: where it keeps more than `most` of the rows of a sliver, the next slivers
-// do without it, one, then two, then four at a time.
+// Adaptive use of a level of bounds: where it keeps more than the share `most` of the rows of a sliver, it costs more
+// than it prunes, so the next slivers skip it: one, then two, then four at a time.
 class Trial {
  public:
   Trial(bool on, double most) : on_(on), most_(most) {}
@@ -45,10 +46,10 @@ class Trial {
 
 class Sweep {
  public:
-  // mirrored: every value counts in both directions, and of a tile that the diagonal crosses only the values above it.
+  // mirrored: a product is offered to the lists of both nodes, and of a tile on the diagonal only i < j counts.
   Sweep(Search& search, const Panel& panel, bool mirrored) : search_(search), panel_(panel), mirrored_(mirrored) {}
 
-  // All tiles of the strips and the slivers.
+  // Computes all tiles of the strips and the slivers.
   void run(const Run* strips, int64_t strip_count, int64_t sliver_begin, int64_t sliver_end) {
     for (int64_t b = sliver_begin; b < sliver_end; ++b) {
       columns_ = search_.slivers[b];
@@ -78,7 +79,7 @@ class Sweep {
   }
 
  private:
-  // The stages that a row passes: the levels of bounds and the product.
+  // The stages of a row: the levels of bounds and the product.
   static constexpr int kProduct = 2;
   static constexpr BoundLevel kLevels[kProduct] = {kCoarse, kFine};
 
@@ -87,7 +88,7 @@ class Sweep {
     int count = 0;
   };
 
-  // The coarse bounds of a whole strip. They may be compared with what was least a while ago: that is less.
+  // Tests the coarse bounds of a whole strip. An outdated least value of a list is safe, since it only increases.
   void test(const Run& strip) {
     float last[kTileRows];
     const float* least = lists_->least(strip.first);
@@ -145,7 +146,7 @@ class Sweep {
     trials_[stage].count(rows.count, kept);
   }
 
-  // False where no product of the rows may enter a list.
+  // Returns false where no product of the rows may enter a list.
   bool multiply(const Waiting& rows, const float* query, int64_t stride, int64_t depth, const float* keys,
                 Tile& tile) const {
     const float* queries[kTileRows];
@@ -184,7 +185,7 @@ class Sweep {
   bool mirrored_;
   TileFunction tile_ = pick_tile();
   ReachFunction rows_reaching_ = pick_rows_reaching();
-  // What a stage costs of those after it is what it must spare.
+  // A level must prune more than its share of the cost of the later stages.
   Trial trials_[kProduct] = {{search_.bounds.worthwhile(), 0.75}, {search_.bounds.worthwhile(), 0.6}};
   bool tests_[kProduct] = {};
   Run columns_{};

@@ -1,7 +1,7 @@
-// One 6 x 16 tile of query . key^T and the test which of its products may enter a list.
+// A 6 x 16 tile of query . key^T and the test which of its products may enter a list.
 //
-// Every product is one chain of multiply-adds over the channels in ascending order, wherever it lies in a tile: it does
-// not depend on the blocking, and because a b = b a, the product of (i, j) has the same bits as that of (j, i).
+// Every product is one chain of multiply-adds over the channels in ascending order. So it does not depend on the
+// blocking, and since a b = b a, the product of (i, j) has the same bits as that of (j, i).
 
 #pragma once
 
@@ -22,7 +22,7 @@ struct Tile {
 };
 
 // query: the tile's rows of `depth` floats. keys: depth x 16 floats. row_least: 6, column_least: 16 values or null.
-// False where no product reaches any bound; the tile is then not written.
+// Returns false where no product reaches any bound; the tile is then not written.
 using TileFunction = bool (*)(int64_t depth, const float* const* query, const float* keys, const float* row_least,
                               const float* column_least, Tile& tile);
 
@@ -114,8 +114,8 @@ SG_AVX2 inline bool tile_avx2(int64_t depth, const float* const* query, const fl
 
 #endif
 
-// Which of six rows, `stride` floats apart, have a product with one of 16 columns that reaches row_least (6) or
-// column_least (16, or null), as a bit mask: for bounds, whose values nobody needs.
+// Returns a bit mask of the six rows, `stride` floats apart, that have a product with one of 16 columns that reaches
+// row_least (6) or column_least (16, or null). It serves the bounds, whose values need not be stored.
 using ReachFunction = uint32_t (*)(int64_t depth, const float* rows, int64_t stride, const float* keys,
                                    const float* row_least, const float* column_least);
 
@@ -137,7 +137,7 @@ SG_AVX2 inline uint32_t rows_reaching_avx2(int64_t depth, const float* rows, int
   __m256 sum[kTileRows][2];
 #pragma GCC unroll 6
   for (int r = 0; r < kTileRows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
-  const float *upper = rows, *lower = rows + 3 * stride;  // so few addresses stay in registers
+  const float *upper = rows, *lower = rows + 3 * stride;  // two base addresses fit in registers, six do not
 #pragma GCC unroll 2
   for (int64_t k = 0; k < depth; ++k, ++upper, ++lower, keys += kTileColumns) {
     const __m256 low = _mm256_load_ps(keys), high = _mm256_load_ps(keys + 8);

@@ -1,8 +1,8 @@
-// cell_topc: for every query the best keys of the cells that it probes.
+// cell_topc: for every query the c best keys of the cells that it probes (inverted file search).
 //
-// The queries of a task are grouped by the cells that they probe; a cell's keys are packed into slivers of 16 columns
-// and multiplied with the group, six queries at a time, in tiles that leave the registers only where a product may
-// enter a list (affinity_tile.h). First the cell that each query names first, so that the lists are strict early.
+// A task groups its queries by the cells that they probe. It packs the keys of a cell into slivers of 16 columns and
+// multiplies them with the group, six queries at a time; a tile is stored only where a product may enter a list
+// (affinity_tile.h). The first probe of each query comes first, since it raises the least values of the lists early.
 
 #include <algorithm>
 #include <cstring>
@@ -21,10 +21,10 @@ namespace {
 
 constexpr const char* kOp = "cell_topc";
 constexpr int64_t kLeastTask = 64, kMostTask = 1024;  // queries
-constexpr int64_t kPackedBytes = int64_t{256} << 10;  // keys of a cell that are packed at a time
+constexpr int64_t kPackedBytes = int64_t{256} << 10;  // keys of a cell packed at a time
 
-// The c best of one query: the bits of the value, in an order of integers, above the complement of the key's position.
-// The order is total, so the list does not depend on the order in which the candidates came. 0 is a free place.
+// A list entry as one 64-bit key: the bits of the value, which sort as integers, above the complement of the key's
+// position. The order is total, so the list does not depend on the order of the candidates. 0 is a free place.
 uint64_t entry(float value, int64_t position) {
   value += 0.0f;  // -0 becomes 0: they are equal
   uint32_t bits;
@@ -41,8 +41,8 @@ float value_of(uint64_t key) {
   return value;
 }
 
-// Which of 16 images differ from `image`, as the low bits of a mask. Near keys are often of the query's own image,
-// and a branch for each of them would be mispredicted.
+// Returns a bit mask of the 16 images that differ from `image`. Near keys are often of the query's own image, and a
+// branch for each of them would be mispredicted.
 uint32_t differing(const int32_t* images, int32_t image) {
   uint32_t mask = 0;
   for (int c = 0; c < kTileColumns; ++c) mask |= static_cast<uint32_t>(images[c] != image) << c;
@@ -118,8 +118,8 @@ class Task {
     int32_t query;
   };
 
-  // Orders the pairs of the queries [begin, end) by (later, cell, query): a counting sort, which keeps the order of the
-  // queries. It counts within the range of cells that the queries name.
+  // Sorts the pairs of the queries [begin, end) by (later, cell, query) with a stable counting sort, over the range of
+  // the cells that these queries probe.
   void group(int64_t begin, int64_t end) {
     int32_t lowest = std::numeric_limits<int32_t>::max(), highest = -1;
     for (int64_t at = begin * p_.probed; at < end * p_.probed; ++at) {
@@ -157,7 +157,7 @@ class Task {
     }
   }
 
-  // The queries of the pairs [first, past) against the keys [first_key, past_key).
+  // Multiplies the queries of the pairs [first, past) with the keys [first_key, past_key) and updates the lists.
   void sweep(size_t first, size_t past, int64_t first_key, int64_t past_key) {
     pack(first_key, past_key);
     const float* rows[kTileRows];

@@ -1,4 +1,4 @@
-// cosine_topc: the best of each query's candidates by their exact cosine.
+// cosine_topc: the c best candidates of each query by exact cosine (re-ranking).
 
 #include <algorithm>
 #include <limits>
@@ -15,8 +15,8 @@ namespace {
 constexpr const char* kOp = "cosine_topc";
 constexpr int64_t kLeastTask = 64;
 
-// query . ((row - mean) * scale), each element rounded as unit_project rounds it, summed in 32 chains by position, so
-// that the products of (i, j) and (j, i) are the same.
+// Returns query . ((row - mean) * scale). Each element is rounded as in unit_project and accumulated in one of 32
+// chains by its position, so that (i, j) and (j, i) have the same bits.
 float cosine_portable(const float* query, const float* row, const float* mean, float scale, int64_t depth) {
   constexpr int64_t kChains = 32;
   float sum[kChains] = {};

@@ -1,4 +1,4 @@
-// Slivers of 16 columns for the tiles: the transpose of 16 rows.
+// Packing of keys for the tiles: the transpose of 16 rows, a sliver of 16 columns.
 
 #pragma once
 

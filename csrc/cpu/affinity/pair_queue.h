@@ -1,4 +1,4 @@
-// Tasks on pairs of groups, handed out so that no group is in two tasks at a time.
+// A scheduler of tasks on pairs of groups; no group is in two concurrent tasks.
 
 #pragma once
 
@@ -16,10 +16,10 @@ class PairQueue {
 
   PairQueue(std::vector<Pair> pairs, int64_t groups) : pairs_(std::move(pairs)), busy_(static_cast<size_t>(groups), 0) {
     next_.resize(pairs_.size() + 1);
-    for (size_t i = 0; i <= pairs_.size(); ++i) next_[i] = i;  // next_[i]: the pair that follows pair i - 1
+    for (size_t i = 0; i <= pairs_.size(); ++i) next_[i] = i;  // next_[i]: the pair after pair i - 1
   }
 
-  // Runs task(first, second) until no pair is left. Call it from any number of threads.
+  // Runs task(first, second) until no pair is left. Any number of threads may call it.
   template <class Task>
   void work(const Task& task) {
     Pair pair;
@@ -42,8 +42,8 @@ class PairQueue {
     }
   };
 
-  // Takes the first pair whose groups are both free. A thread that finds none waits for one that works to finish: there
-  // is such a thread, since only a taken pair makes a group busy.
+  // Takes the first pair whose groups are both free, and waits while there is none. This cannot deadlock: a group is
+  // busy only while another thread runs a task on it.
   bool take(Pair& pair) {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {

@@ -1,4 +1,4 @@
-// The c best (value, column) pairs of every row, kept sorted while candidates pass in any order.
+// The c best (value, column) pairs of every row: sorted lists that take candidates in any order.
 
 #pragma once
 
@@ -12,9 +12,9 @@
 
 namespace sg {
 
-// A pair is one 64-bit key: the bits of its value (positive, so they order as integers do) above the complement of its
+// A pair is one 64-bit key: the bits of its value (positive, so they sort as integers) above the complement of its
 // column. The larger key is the better pair: higher value, or the same value and the lower column. The order is total,
-// so the c best do not depend on the order in which the candidates came. The key 0 is a free place.
+// so the lists do not depend on the order of the candidates. The key 0 is a free place.
 class TopLists {
  public:
   // Keeps pairs with value >= threshold and value > 0.
@@ -26,7 +26,7 @@ class TopLists {
 
   bool keeps_any() const { return places_ > 0; }
 
-  // least(row)[0] is the smallest value that may still enter the row's list; those of the next rows follow it.
+  // least(row)[0] is the smallest value that can still enter the row's list; the values of the next rows follow it.
   const float* least(int64_t row) const { return least_.data() + row; }
 
   void offer(int64_t row, float value, int64_t column) {

@@ -1,9 +1,9 @@
-// topc_affinity: for every node the best neighbours inside its image and outside it, straight from the product.
+// topc_affinity: the c best neighbours of every node inside and outside its image, fused with the matrix product.
 //
-// The product query . key^T is made in tiles of 6 x 16 that never leave the registers unless one of their values may
-// enter a list. Keys are packed image by image into slivers of 16 columns, and the rows are cut at the images too, so
-// a tile lies wholly inside one image or wholly between two. With symmetric = true only tiles that hold a pair i < j
-// are made, and each value is offered to the lists of both nodes.
+// A 6 x 16 tile of query . key^T stays in registers and is stored only where one of its values may enter a list. Keys
+// are packed image by image into slivers of 16 columns, and strips of rows end at images too, so a tile covers one pair
+// of images. With symmetric = true only tiles with a pair i < j are computed, and each value is offered to the lists of
+// both nodes.
 
 #include <tuple>
 #include <vector>
@@ -19,10 +19,10 @@ namespace sg {
 namespace {
 
 constexpr const char* kOp = "topc_affinity";
-constexpr int64_t kMostGroupNodes = 1024;  // symmetric: nodes of one side of a task
+constexpr int64_t kMostGroupNodes = 1024;  // symmetric: nodes of a group; a task is a pair of groups
 constexpr int64_t kLeastGroupNodes = 128;
 
-// Every task owns the rows of one block, so the tasks share nothing.
+// Every task owns the lists of one block of rows, so the tasks share no lists.
 void search_rows(Search& search, const int64_t* image_ptr, int64_t images, const std::vector<int64_t>& image_slivers) {
   std::vector<Run> strips;
   for (int64_t image = 0; image < images; ++image) {
@@ -47,7 +47,7 @@ void search_rows(Search& search, const int64_t* image_ptr, int64_t images, const
   });
 }
 
-// Every task writes the lists of two groups of nodes; the queue never hands out a group twice at a time.
+// Every task writes the lists of two groups of nodes; no two concurrent tasks of the queue share a group.
 void search_pairs(Search& search, int64_t nodes) {
   const int64_t group_nodes = std::max(kLeastGroupNodes, std::min(kMostGroupNodes, nodes / (8 * thread_count())));
   const std::vector<Run>& slivers = search.slivers;
@@ -74,7 +74,7 @@ void search_pairs(Search& search, int64_t nodes) {
     return group == 0 ? 0 : past[group - 1];
   };
   for_each_panel(search, ends, [&](int64_t begin, int64_t end, int64_t, const Panel& panel) {
-    // In the order of the distance between the groups, neighbouring tasks are mostly disjoint.
+    // Ordered by the distance between the groups, consecutive tasks are mostly disjoint.
     std::vector<PairQueue::Pair> pairs;
     for (int64_t distance = 0; distance < end; ++distance) {
       for (int64_t column = std::max(begin, distance); column < end; ++column) {

@@ -1,4 +1,4 @@
-// topc_merge: the c best candidates of every row out of several lists of candidates.
+// topc_merge: the c best candidates of every row from several candidate lists.
 
 #include <algorithm>
 #include <cstring>
@@ -20,7 +20,7 @@ struct List {
   const float* values;
 };
 
-// The bits of a float as an integer that orders as the numbers do; NaN must not come.
+// Returns the bits of a float as an integer that sorts as the float does; the float must not be NaN.
 uint32_t ordered(float value) {
   value += 0.0f;  // -0 becomes 0: they are equal
   uint32_t bits;
@@ -35,7 +35,7 @@ float number(uint32_t key) {
   return value;
 }
 
-// Leaves in `keys` the c best of row i, ascending by column: the column above the complement of the ordered value.
+// Writes the c best of row i to `keys`, ascending by column: the column above the complement of the ordered value.
 void merge_row(const std::vector<List>& lists, int64_t i, int64_t c, std::vector<uint64_t>& keys) {
   keys.clear();
   for (const List& list : lists) {
@@ -45,7 +45,7 @@ void merge_row(const std::vector<List>& lists, int64_t i, int64_t c, std::vector
       keys.push_back(static_cast<uint64_t>(list.csr.indices[p]) << 32 | low);
     }
   }
-  // Of one column the highest value stands first.
+  // The highest value of a column comes first.
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end(), [](uint64_t a, uint64_t b) { return a >> 32 == b >> 32; }),
              keys.end());

@@ -1,4 +1,4 @@
-// unit_project: rows minus a mean, scaled to unit length, and their coordinates in a few directions, in one pass.
+// unit_project: rows centred and scaled to unit norm, and their projection onto a basis, in one pass.
 
 #include <algorithm>
 #include <cmath>
@@ -6,10 +6,10 @@
 #include <tuple>
 #include <vector>
 
-#include "cpu/affinity/directions.h"
+#include "cpu/affinity/projection.h"
 #include "cpu/core/half.h"
 #include "cpu/core/parallel.h"
-#include "cpu/affinity/squares.h"
+#include "cpu/affinity/squared_norm.h"
 #include "cpu/core/torch_api.h"
 
 namespace sg {
@@ -18,10 +18,10 @@ namespace {
 constexpr const char* kOp = "unit_project";
 constexpr int64_t kTaskRows = 192;
 
-// NaN for a row with NaN or infinity, 0 for one whose length no normal float32 holds.
-float inverse_of(double squares) {
-  if (!(squares <= std::numeric_limits<double>::max())) return std::numeric_limits<float>::quiet_NaN();
-  const double norm = std::sqrt(squares);
+// Returns NaN for a row with NaN or infinity, 0 for one whose norm is below the smallest normal float32.
+float inverse_of(double squared_norm) {
+  if (!(squared_norm <= std::numeric_limits<double>::max())) return std::numeric_limits<float>::quiet_NaN();
+  const double norm = std::sqrt(squared_norm);
   return norm < static_cast<double>(std::numeric_limits<float>::min()) ? 0.0f : static_cast<float>(1.0 / norm);
 }
 
@@ -42,7 +42,7 @@ std::tuple<Tensor, Tensor, Tensor> unit_project(const Tensor& rows, const Tensor
   float* out = unit.mutable_data_ptr<float>();
   float* inverses = inverse.mutable_data_ptr<float>();
   float* coordinates = projected.mutable_data_ptr<float>();
-  const Directions packed(depth, width, [&](int64_t k, int64_t j) { return directions[k * width + j]; });
+  const Projection packed(depth, width, [&](int64_t k, int64_t j) { return directions[k * width + j]; });
   for_each_task((matrix.rows + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
     std::vector<float> buffer(static_cast<size_t>(depth));
     const int64_t first = task * kTaskRows, past = std::min(matrix.rows, first + kTaskRows);
@@ -50,7 +50,7 @@ std::tuple<Tensor, Tensor, Tensor> unit_project(const Tensor& rows, const Tensor
       const float* from = matrix.row(i, buffer.data());
       float* to = out + i * depth;
       for (int64_t k = 0; k < depth; ++k) to[k] = from[k] - centre[k];
-      const float scale = inverses[i] = inverse_of(squares(to, depth));
+      const float scale = inverses[i] = inverse_of(squared_norm(to, depth));
       for (int64_t k = 0; k < depth; ++k) to[k] *= scale;
     }
     packed.project(out + first * depth, past - first, coordinates + first * width, width);

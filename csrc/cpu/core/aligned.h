@@ -1,4 +1,4 @@
-// Memory for vectors that are loaded whole.
+// Memory aligned to cache lines, for aligned vector loads.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-// Argument checks. Every text names the operator, the argument, what was expected and what came.
+// Argument checks. Every message names the operator, the argument, the expected value and the value given.
 
 #pragma once
 
@@ -21,7 +21,7 @@ template <class... Parts>
   throw std::runtime_error(text.str());
 }
 
-// As STD_TORCH_CHECK, but without the path of the source file in the text.
+// As STD_TORCH_CHECK, but without the path of the source file in the message.
 #define SG_CHECK(condition, op, ...)             \
   do {                                           \
     if (!(condition)) sg::fail(op, __VA_ARGS__); \

@@ -1,4 +1,4 @@
-// A sparse matrix in compressed rows as the kernels see it: shape checks, index checks, parts of equal work.
+// A view of a sparse matrix in CSR: shape checks, index checks, parts of equal work.
 
 #pragma once
 
@@ -69,7 +69,7 @@ SG_AVX2 inline bool ascending_avx2(const int64_t* numbers, int64_t count) {
 }
 #endif
 
-// Whether no number is below the one before it.
+// Whether the numbers never decrease.
 inline bool ascending(const int64_t* numbers, int64_t count) {
 #ifdef SG_X86
   if (has_avx2()) return ascending_avx2(numbers, count);
@@ -79,7 +79,7 @@ inline bool ascending(const int64_t* numbers, int64_t count) {
   return ordered;
 }
 
-// As unsigned numbers the negative columns are the largest, so one maximum tests both ends.
+// Negative columns are the largest unsigned numbers, so one maximum tests both bounds.
 inline bool columns_valid(const int32_t* indices, int64_t count, int64_t columns) {
   if (count == 0) return true;
 #ifdef SG_X86
@@ -90,15 +90,15 @@ inline bool columns_valid(const int32_t* indices, int64_t count, int64_t columns
   return static_cast<int64_t>(most) < columns;
 }
 
-// Whether nothing that the rows [begin, end) name lies outside the arrays. It is called right before the rows are
-// worked on: the pass over the indices brings them into the cache, so the check costs little.
+// Whether the row pointers and the indices of the rows [begin, end) stay inside the arrays. The caller uses the rows
+// right afterwards: the check brings their indices into the cache, so it costs little.
 inline bool rows_valid(const Csr& csr, int64_t begin, int64_t end) {
   return csr.indptr[begin] >= 0 && csr.indptr[end] <= csr.entries &&
          ascending(csr.indptr + begin, end - begin + 1) &&
          columns_valid(csr.indices + csr.indptr[begin], csr.indptr[end] - csr.indptr[begin], csr.columns);
 }
 
-// Names the first fault of a matrix that rows_valid refused.
+// Throws for the first fault of a matrix that rows_valid rejected.
 [[noreturn]] inline void fail_csr(const char* op, const Csr& csr) {
   for (int64_t i = 0; i < csr.rows; ++i) {
     SG_CHECK(csr.indptr[i] <= csr.indptr[i + 1], op, "indptr must not decrease, got indptr[", i, "] = ", csr.indptr[i],
@@ -112,7 +112,7 @@ inline bool rows_valid(const Csr& csr, int64_t begin, int64_t end) {
 }
 
 // Cuts the rows into at most `parts` parts of about equal work (entries + rows): part k is [cuts[k], cuts[k + 1]).
-// Whatever indptr holds, the parts are disjoint and cover all rows.
+// The parts are disjoint and cover all rows even if indptr is invalid.
 inline std::vector<int64_t> cut_rows(const Csr& csr, int64_t parts) {
   std::vector<int64_t> cuts(static_cast<size_t>(parts) + 1, 0);
   const int64_t work = csr.entries + csr.rows;
@@ -131,14 +131,14 @@ inline std::vector<int64_t> cut_rows(const Csr& csr, int64_t parts) {
   return cuts;
 }
 
-constexpr int64_t kCheckedEntries = 4096;  // at a time: their indices then wait in the first-level cache
+constexpr int64_t kCheckedEntries = 4096;  // of a block: its indices then stay in the first-level cache
 
-// Calls rows(begin, end) on consecutive blocks of the rows [begin, end), each right after it was tested. Stops at a bad
-// one and returns false.
+// Calls rows(begin, end) on consecutive blocks of the rows [begin, end), each right after its check. Stops at an
+// invalid block and returns false.
 template <class Rows>
 bool for_checked_rows(const Csr& csr, int64_t begin, int64_t end, const Rows& rows) {
   while (begin < end) {
-    // Unsigned, because the numbers may be anything yet: where they are not ascending, the block may be any.
+    // Unsigned, since unchecked numbers may overflow; if they do not ascend, any block will do.
     const auto fits = [&](int64_t past) {
       return static_cast<uint64_t>(csr.indptr[past]) - static_cast<uint64_t>(csr.indptr[begin]) <= kCheckedEntries;
     };
@@ -155,9 +155,9 @@ bool for_checked_rows(const Csr& csr, int64_t begin, int64_t end, const Rows& ro
   return true;
 }
 
-// Calls rows(part, begin, end) on the parts in parallel, a part in one thread and in ascending order. With `check`
-// every block of rows is tested before its call, and a bad one throws when all parts are done; without it the caller
-// knows that the matrix is sound, and a part is one call.
+// Calls rows(part, begin, end) on the parts in parallel; one thread takes a part, in ascending order. With `check`
+// every block of rows is checked before its call, and an invalid one throws after all parts have finished. Without
+// `check` the caller guarantees a valid matrix, and a part is one call.
 template <class Rows>
 void for_each_part(const char* op, const Csr& csr, const std::vector<int64_t>& cuts, bool check, const Rows& rows) {
   std::atomic<bool> valid{true};
@@ -170,11 +170,11 @@ void for_each_part(const char* op, const Csr& csr, const std::vector<int64_t>& c
   if (!valid.load()) fail_csr(op, csr);
 }
 
-// As for_each_part, with several parts a thread of at least `least_work` entries + rows: rows(begin, end).
+// As for_each_part, with several parts for each thread, of at least `least_work` entries + rows: rows(begin, end).
 template <class Rows>
 void for_each_rows(const char* op, const Csr& csr, int64_t least_work, bool check, const Rows& rows) {
   std::vector<int64_t> cuts = cut_rows(csr, part_count(csr.entries + csr.rows, least_work, 16));
-  // A row longer than a part leaves parts empty: without them a single long row wakes no second thread.
+  // A row longer than a part leaves empty parts; without them a single long row wakes no second thread.
   cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
   for_each_part(op, csr, cuts, check, [&](int64_t, int64_t begin, int64_t end) { rows(begin, end); });
 }

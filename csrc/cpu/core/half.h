@@ -56,7 +56,7 @@ struct HalfOrFloat {
   int64_t rows;
   int64_t depth;
 
-  // Row i as floats: in place, or widened into `buffer` of `depth` floats.
+  // Row i as floats: in place, or converted into `buffer` of `depth` floats.
   const float* row(int64_t i, float* buffer) const {
     if (full != nullptr) return full + i * depth;
     const uint16_t* from = half + i * depth;

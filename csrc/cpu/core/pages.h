@@ -1,10 +1,10 @@
-// Large results and scratch memory, in huge pages that are kept from call to call.
+// A cache of memory blocks in huge pages, for large results and scratch memory.
 //
-// The first write to a page costs a fault, in which the system fills it with zeros. The C library hands out what is
-// above 32 MiB as fresh pages on every call, and below that it depends on what else the process has freed. For a
-// product of 72,013 rows that was a third of the time with 16 columns and a fifth with 128. So blocks that are given
-// back wait here for the next call, and their pages are huge ones: a fault for 2 MiB instead of 4 KiB. NumPy gives its
-// own arrays the same advice. Where the system does not take it, nothing changes.
+// The first write to a page costs a page fault, in which the system fills the page with zeros. The C library returns
+// fresh pages for every allocation above 32 MiB; below that it depends on the memory that the process has freed. For a
+// product of 72,013 rows the faults took a third of the time with 16 columns and a fifth with 128. So released blocks
+// stay here for the next call, in huge pages: one fault for 2 MiB instead of 4 KiB. NumPy requests huge pages for its
+// arrays in the same way. Where the system ignores the request, nothing changes.
 
 #pragma once
 
@@ -44,14 +44,14 @@ struct Block {
   size_t bytes = 0;
 };
 
-// Blocks that nobody uses at the moment, the one given back last at the end.
-class KeptBlocks {
+// The unused blocks, in the order of their release.
+class BlockCache {
  public:
-  static constexpr size_t kMostBytes = size_t{96} << 20;  // that stay with the process
+  static constexpr size_t kMostBytes = size_t{96} << 20;  // upper bound of the unused memory
   static constexpr size_t kMostBlocks = 16;
 
-  // Returns a block of at least `bytes`: the smallest kept one that is less than a quarter too large, or a fresh one.
-  static Block take(size_t bytes) {
+  // Returns a block of at least `bytes`: the smallest unused one that is at most a quarter too large, or a new one.
+  static Block allocate(size_t bytes) {
     {
       Kept& kept = only();
       const std::lock_guard<std::mutex> guard(kept.mutex);
@@ -73,8 +73,8 @@ class KeptBlocks {
     return block;
   }
 
-  // Keeps the block unless it is too large for that, and lets go of the oldest ones where there are too many.
-  static void give_back(Block block) {
+  // Keeps the block unless it is too large, and frees the oldest blocks while the cache exceeds its bounds.
+  static void release(Block block) {
     if (block.bytes > kMostBytes) {
       ::operator delete(block.data, std::align_val_t{kHugePage});
       return;
@@ -102,20 +102,20 @@ class KeptBlocks {
     std::vector<Block> blocks;
   };
 
-  // Never destroyed: a thread may still give its block back while the program ends.
+  // Never destroyed: a thread may release its block while the program ends.
   static Kept& only() {
     static Kept* const kept = new Kept;
     return *kept;
   }
 };
 
-// Of the types that results have.
+// Bytes of an element, for the dtypes of results.
 inline size_t element_bytes(ScalarType type) {
   return type == ScalarType::Double || type == ScalarType::Long ? 8 : 4;
 }
 
-// An uninitialised tensor that the caller fills completely, beside `like`. One of 2 MiB or more lies in a block, which
-// is given back when the tensor is freed.
+// Returns an uninitialised tensor on the device of `like`. A tensor of 2 MiB or more uses a block, which it releases
+// when it is freed.
 inline Tensor new_result(const Tensor& like, std::initializer_list<int64_t> sizes,
                          std::optional<ScalarType> type = std::nullopt) {
   const ScalarType element = type.value_or(like.scalar_type());
@@ -125,20 +125,20 @@ inline Tensor new_result(const Tensor& like, std::initializer_list<int64_t> size
   if (too_large || bytes < kHugePage) return torch::stable::new_empty(like, sizes, element);
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t k = sizes.size() - 1; k > 0; --k) strides[k - 1] = strides[k] * sizes.begin()[k];
-  const Block block = KeptBlocks::take(bytes);
+  const Block block = BlockCache::allocate(bytes);
   return torch::stable::from_blob(block.data, sizes, strides, like.device(), element,
-                                  [block](void*) { KeptBlocks::give_back(block); });
+                                  [block](void*) { BlockCache::release(block); });
 }
 
-// Uninitialised memory for `count` values that the operator itself needs.
+// Uninitialised scratch memory for `count` values.
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t count) : block_(KeptBlocks::take(static_cast<size_t>(count) * sizeof(T))) {}
+  explicit Scratch(int64_t count) : block_(BlockCache::allocate(static_cast<size_t>(count) * sizeof(T))) {}
   Scratch(Scratch&& other) noexcept : block_(std::exchange(other.block_, {})) {}
   Scratch& operator=(Scratch&&) = delete;
   ~Scratch() {
-    if (block_.data != nullptr) KeptBlocks::give_back(block_);
+    if (block_.data != nullptr) BlockCache::release(block_);
   }
 
   T* data() { return static_cast<T*>(block_.data); }

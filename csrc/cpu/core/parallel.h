@@ -1,4 +1,4 @@
-// Dynamic work sharing on top of torch's own thread pool, so that torch.set_num_threads rules here too.
+// Dynamic scheduling on torch's thread pool, so that torch.set_num_threads applies here too.
 
 #pragma once
 
@@ -12,8 +12,8 @@ namespace sg {
 
 inline int64_t thread_count() { return static_cast<int64_t>(torch::stable::get_num_threads()); }
 
-// Runs work(worker) once on each of `workers` threads, the same thread for a number in every call as far as the pool
-// allows; inside another parallel region it runs them one after the other.
+// Runs work(worker) once on each of `workers` threads. As far as the pool allows, a worker is the same thread in every
+// call. Inside another parallel region the workers run one after the other.
 template <class Work>
 void on_workers(int64_t workers, const Work& work) {
   torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
@@ -21,9 +21,9 @@ void on_workers(int64_t workers, const Work& work) {
   });
 }
 
-// Runs task(i) for i in [0, tasks). Each thread begins with a range of its own, the same in every call with as many
-// tasks: what it wrote in one call it reads in the next, and need not come from another processor's cache. Then it
-// takes what others have not begun.
+// Runs task(i) for i in [0, tasks). Each thread begins with its range, which is the same in every call with as many
+// tasks: data that it wrote in one call and reads in the next is then in the cache of its core. Afterwards it steals
+// tasks of other ranges.
 template <class Task>
 void for_each_task(int64_t tasks, const Task& task) {
   if (tasks <= 0) return;
@@ -48,7 +48,7 @@ void for_each_task(int64_t tasks, const Task& task) {
   });
 }
 
-// The number of equal parts that `items` are cut into: several a thread for balance, none below `least` items.
+// The number of equal parts of `items`: several for each thread, to balance the load, each of at least `least` items.
 inline int64_t part_count(int64_t items, int64_t least, int64_t per_thread = 8) {
   const int64_t most = thread_count() * per_thread;
   const int64_t wanted = items / (least > 0 ? least : 1);

@@ -1,4 +1,4 @@
-// Which vector instructions may be used, decided when the program runs: one binary serves every x86-64.
+// Run-time detection of vector instructions, so that one binary serves every x86-64.
 
 #pragma once
 
@@ -13,8 +13,8 @@
 
 namespace sg {
 
-// ATEN_CPU_CAPABILITY=default is PyTorch's own switch for "no vector extensions"; the portable paths are tested with
-// it.
+// PyTorch's switch ATEN_CPU_CAPABILITY=default disables the vector extensions here too; the tests run the portable
+// paths with it.
 inline bool has_avx2() {
 #ifdef SG_X86
   static const bool yes = [] {
@@ -28,7 +28,7 @@ inline bool has_avx2() {
 #endif
 }
 
-// Asks for the cache line of `place`, because it is needed soon.
+// Prefetches the cache line of `place` for reading.
 inline void prefetch(const void* place) {
 #if defined(__GNUC__) || defined(__clang__)
   __builtin_prefetch(place);
@@ -37,8 +37,8 @@ inline void prefetch(const void* place) {
 #endif
 }
 
-// Asks for the cache line of `place` to be written: with a plain prefetch a line that the other threads have too would
-// have to be asked for once more. Processors without the instruction take it for none.
+// Prefetches the cache line of `place` for writing: a plain prefetch would leave the line shared with other cores, and
+// the store would have to acquire it again. Processors without the instruction execute a no-op.
 inline void prefetch_to_write(const void* place) {
 #ifdef SG_X86
   asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(place)));

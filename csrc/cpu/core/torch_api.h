@@ -1,4 +1,4 @@
-// torch's stable headers, kept out of our own warnings.
+// The headers of torch's stable ABI, without their warnings.
 
 #pragma once
 

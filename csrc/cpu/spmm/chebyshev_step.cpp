@@ -1,6 +1,6 @@
 // chebyshev_step_: y = gain A x + shift own + keep y, in one pass over y.
 //
-// The rows of A x go through a small buffer that stays in the first-level cache, so the product is never stored.
+// A buffer that fits in the first-level cache holds a few rows of A x at a time, so the product is never in memory.
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,7 @@ namespace sg {
 namespace {
 
 constexpr const char* kOp = "chebyshev_step_";
-constexpr int64_t kBufferFloats = 1024;  // about
+constexpr int64_t kBufferFloats = 1024;  // target size
 constexpr int64_t kLeastBufferRows = 16;
 constexpr int64_t kLineFloats = 16;
 
@@ -24,8 +24,8 @@ struct Factors {
 
 using Combine = void (*)(const float* product, const float* own, float* y, int64_t count, const Factors&);
 
-// With keep 0 y is not read: it may hold anything. What remains of the vectors goes through the same operations as they
-// do, so it does not matter where the rows are cut.
+// With keep 0 y is not read, so it may be uninitialised. The remainder after the vectors uses the same operations as
+// the vectors, so the bits do not depend on where the rows are cut.
 void combine_portable(const float* product, const float* own, float* y, int64_t count, const Factors& by) {
   for (int64_t k = 0; k < count; ++k) {
     const float kept = by.keep == 0.0f ? 0.0f : by.keep * y[k];
@@ -82,7 +82,7 @@ void chebyshev_step(const Tensor& indptr, const Tensor& indices, const Tensor& v
     std::vector<float> product(static_cast<size_t>(std::min(buffer_rows, end - begin) * channels));
     for (int64_t first = begin; first < end; first += buffer_rows) {
       const int64_t count = std::min(buffer_rows, end - first);
-      // The rows that come next were read by all threads, as x of the step before.
+      // All threads read the next rows of y as x of the previous step, so other cores hold their lines too.
       const int64_t next = first + count, past = std::min(next + buffer_rows, end);
       for (const float* at = out + next * channels; at < out + past * channels; at += kLineFloats) prefetch_to_write(at);
       const Csr part{csr.indptr + first, csr.indices, count, csr.columns, csr.entries};

@@ -1,4 +1,4 @@
-// csr_sddmm: a_i . b_j at every stored place (i, j) of a sparse matrix; the gradient of csr_spmm by its values.
+// csr_sddmm: a_i . b_j at every stored entry (i, j) of a sparse matrix; the gradient of csr_spmm by its values.
 
 #include "cpu/core/csr.h"
 #include "cpu/core/torch_api.h"
@@ -9,7 +9,7 @@ namespace {
 constexpr const char* kOp = "csr_sddmm";
 constexpr int64_t kLeastWork = 4096;  // entries + rows of a part
 
-// Eight sums side by side, so that the compiler may use vectors without changing the order of additions.
+// Eight partial sums, so that the compiler can vectorise without changing the order of additions.
 template <class T>
 T dot(const T* a, const T* b, int64_t count) {
   constexpr int64_t kWidth = 8;

@@ -1,4 +1,4 @@
-// csr_spmm: y = A x for a sparse A in compressed rows and a dense x of few columns.
+// csr_spmm: y = A x for a sparse A in CSR and a dense x of few columns.
 
 #include "cpu/core/csr.h"
 #include "cpu/spmm/long_rows.h"

@@ -1,4 +1,4 @@
-// Rows of so many entries that one thread should not be left alone with them.
+// Splits long rows of A into pieces, so that several threads share one.
 
 #pragma once
 
@@ -8,15 +8,12 @@
 #include <vector>
 
 #include "cpu/core/csr.h"
+#include "cpu/spmm/tuning.h"
 
 namespace sg {
 
-constexpr int64_t kLongRow = 4096;       // entries; a row of more is the sum of its pieces
-constexpr int64_t kPieceEntries = 1024;  // about, of a row of up to kMostPieces pieces
-constexpr int64_t kMostPieces = 256;
-
-// Writes row i of the product: the sums of its pieces, added in their order. Where a piece begins depends on the length
-// of the row alone, so the result is the same whether one thread takes all of them or not.
+// Writes row i of the product: the sums of its pieces, added in order. The length of the row alone determines where a
+// piece begins, so the result does not depend on how many threads compute the pieces.
 template <class T, class Multiply>
 void multiply_long_row(const Csr& csr, int64_t i, int64_t channels, T* row, bool share, const Multiply& multiply) {
   const int64_t first = csr.indptr[i], entries = csr.indptr[i + 1] - first;
@@ -37,9 +34,9 @@ void multiply_long_row(const Csr& csr, int64_t i, int64_t channels, T* row, bool
   }
 }
 
-// Calls multiply(csr, y, begin, end), which writes these rows of y, on parts of the rows as for_each_rows does. The
-// pieces of a long row go to `multiply` as matrices of one row. A row of more than a quarter of a thread's share of the
-// work waits until the others are done, and then all threads share it.
+// Calls multiply(csr, y, begin, end), which writes these rows of y, on parts of the rows as for_each_rows does, and on
+// each piece of a long row as a matrix of one row. A row of more than a quarter of a thread's share of the work is left
+// for the end, where all threads share it.
 template <class T, class Multiply>
 void multiply_rows(const char* op, const Csr& csr, int64_t channels, T* y, int64_t least_work, bool check,
                    const Multiply& multiply) {

@@ -1,7 +1,7 @@
 // rayleigh: s = diag(u^T D^-1 A u) and its gradient (D^-1 A + A D^-1) u for a symmetric A, in one pass over A.
 //
-// Row i of the gradient is the sum over j of a_ij (d_i + d_j) u_j, with d = 1 / D: one sum where the two terms would
-// be two. And since A is symmetric, u_c . gradient_c = 2 s_c, so the value comes from the finished row.
+// Row i of the gradient is the sum over j of a_ij (d_i + d_j) u_j, with d = 1 / D: one sum for both terms. Since A is
+// symmetric, u_c . gradient_c = 2 s_c, so the finished row yields the value too.
 
 #include <tuple>
 #include <vector>
@@ -17,7 +17,7 @@ namespace {
 constexpr const char* kOp = "rayleigh";
 constexpr int64_t kPartWork = 16384;  // entries + rows of a part
 constexpr int64_t kMostParts = 1024;
-constexpr int64_t kRows = 16;  // multiplied at a time: what they make stays in the first-level cache
+constexpr int64_t kRows = 16;  // multiplied at a time, so that their result stays in the first-level cache
 
 // a_ij (d_i + d_j)
 struct BalancedEntries {
@@ -41,7 +41,7 @@ struct BalancedEntries {
       return _mm_and_ps(four, _mm_castsi128_ps(mask));
     }
     SG_AVX2 __m128 four_of(__m128 stored, __m128i columns) const {
-      return _mm_mul_ps(stored, _mm_add_ps(_mm_set1_ps(own), four_elements(inverse_degree, columns)));
+      return _mm_mul_ps(stored, _mm_add_ps(_mm_set1_ps(own), gather4(inverse_degree, columns)));
     }
 #endif
   };
@@ -51,7 +51,7 @@ struct BalancedEntries {
 
 using AddDots = void (*)(const float*, const float*, int64_t, double*);
 
-// sum[c] += a[c] b[c]; the product of two floats is exact in float64.
+// sum[c] += a[c] b[c] in float64, where the product of two floats is exact.
 void add_dots_portable(const float* a, const float* b, int64_t count, double* sum) {
   for (int64_t c = 0; c < count; ++c) sum[c] += static_cast<double>(a[c]) * static_cast<double>(b[c]);
 }
@@ -93,7 +93,7 @@ std::tuple<Tensor, Tensor> rayleigh(const Tensor& indptr, const Tensor& indices,
   const Rows<BalancedEntries> rows = choose_rows<BalancedEntries>(n, channels);
   const AddDots add_dots = pick_add_dots();
 
-  // The parts depend on the matrix alone, and their sums are added in their order: so no sum depends on the threads.
+  // The matrix alone determines the parts, and their sums are added in order: so no bit depends on the threads.
   const int64_t parts = std::max<int64_t>(1, std::min(kMostParts, (csr.entries + n) / kPartWork));
   std::vector<double> sums(static_cast<size_t>(parts * channels), 0.0);
   for_each_part(kOp, csr, cut_rows(csr, parts), true, [&](int64_t part, int64_t begin, int64_t end) {

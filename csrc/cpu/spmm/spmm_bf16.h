@@ -1,7 +1,7 @@
-// Rows of A x for bfloat16 x: half the bytes of float32 come from memory, the sums are float32.
+// Rows of A x for bfloat16 x: loads half the bytes of float32 and accumulates in float32.
 //
-// A vector of sixteen bfloat16 numbers becomes two of eight floats, the even columns (shifted up) and the odd ones
-// (masked): cheaper than widening eight at a time. They are put back in order once, when the row is done.
+// A vector of sixteen bfloat16 numbers becomes two vectors of eight floats, the even columns (by a shift) and the odd
+// ones (by a mask): cheaper than widening eight at a time. The store of the finished row interleaves them again.
 
 #pragma once
 
@@ -9,18 +9,11 @@
 
 #include "cpu/core/csr.h"
 #include "cpu/spmm/spmm_rows.h"
+#include "cpu/spmm/tuning.h"
 
 namespace sg {
 
-// Entries between a prefetch and its use: half the bytes pass in half the time. More where the product exceeds the
-// last-level cache, as with floats: for rows of up to 64 columns, and for wider ones.
-constexpr int64_t kAheadBf16 = 32;
-constexpr int64_t kFarAheadBf16[] = {64, 48};
-constexpr int kMostPairs = 6;  // of 16 columns, and half a one: 13 sums, the entry's value and two spare ones
-constexpr int kTilePairs = 4;  // the width of a tile where a row does not fit
-
-// Whether x is better widened to floats as a whole, once: it is small, and the kernels of so few columns are so much
-// faster with floats.
+// Whether to convert a small x to float32 as a whole first: the kernels of few columns are much faster with floats.
 inline bool widened_first(int64_t columns, int64_t channels) {
   return channels <= kNarrow && columns * channels * static_cast<int64_t>(sizeof(float)) <= kNearBytes;
 }
@@ -32,7 +25,7 @@ inline float widen(uint16_t x) {
   return result;
 }
 
-// Parallel.
+// Converts in parallel.
 inline void widen_all(const uint16_t* from, int64_t count, float* to) {
   constexpr int64_t kLeast = 32768;
   const int64_t tasks = part_count(count, kLeast, 2);
@@ -69,18 +62,18 @@ __attribute__((noinline)) inline const uint16_t* copy_row(const uint16_t* row, i
   return copy;
 }
 
-inline int64_t entries_ahead_bf16(const Csr& csr, int64_t channels) {
+inline int64_t prefetch_distance_bf16(const Csr& csr, int64_t channels) {
   const int64_t passed = csr.entries * 8 + csr.columns * channels * static_cast<int64_t>(sizeof(uint16_t));
-  return passed <= kCachedBytes ? kAheadBf16 : kFarAheadBf16[channels > 64];
+  return passed <= kCachedBytes ? kPrefetchDistanceBf16 : kFarPrefetchDistanceBf16[channels > 64];
 }
 
-// Columns [0, width) of one row of y from the entries [begin, end): NP pairs of eight columns, then NH = 0 or 1 times
-// eight columns. The last of them reaches back over its neighbour, as in tile_avx2. A width below 16, kShort, takes one
-// pair, which reads on into the next row; only the last rows of x cannot afford that, and are copied. Narrow rows take
-// two entries at a time and have two chains, as in tile_avx2.
+// Columns [0, width) of one row of y from the entries [begin, end): NP pairs of vectors, then NH = 0 or 1
+// single vectors. The last one overlaps its neighbour, as in tile_avx2. A width below 16, kShort, takes one pair, whose
+// load covers part of the next row; the last rows of x are copied instead, since the load would pass the end. Narrow
+// rows take two entries at a time and have two chains, as in tile_avx2.
 template <int NP, int NH, bool kShort>
 SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const uint16_t* x, int64_t stride,
-                                   int64_t width, float* y, int64_t begin, int64_t end, int64_t ahead) {
+                                   int64_t width, float* y, int64_t begin, int64_t end, int64_t distance) {
   constexpr int kChains = 2 * NP + NH <= kTwoChainVectors ? 2 : 1;
   __m256 even[kChains][NP], odd[kChains][NP], half[kChains];
 #pragma GCC unroll 16
@@ -90,11 +83,11 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
   constexpr int kLines = (NP * 32 + NH * 16 + 63) / 64;
   const int64_t last_whole = csr.columns * stride - 16;
   const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
-  const auto ask_for = [&](int64_t column) SG_AVX2 __attribute__((always_inline)) {
+  const auto prefetch_row = [&](int64_t column) SG_AVX2 __attribute__((always_inline)) {
     const char* later = reinterpret_cast<const char*>(x + column * stride);
 #pragma GCC unroll 8
     for (int line = 0; line < kLines; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
-    // Rows that do not begin with a line reach into one more.
+    // A row that is not aligned to a cache line covers one line more.
     if (NP + NH > 1) _mm_prefetch(later + 2 * width - 1, _MM_HINT_T0);
   };
   const auto add = [&](int64_t p, int64_t column, int chain) SG_AVX2 __attribute__((always_inline)) {
@@ -106,7 +99,7 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
 #pragma GCC unroll 8
     for (int k = 0; k < NP; ++k) {
       __m256i pair = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + (k < NP - 1 ? 16 * k : last)));
-      asm("" : "+x"(pair));  // else it is loaded again for the mask, and loads are what this loop waits for
+      asm("" : "+x"(pair));  // otherwise GCC loads it again for the mask, and loads limit this loop
       even[chain][k] = _mm256_fmadd_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16)), even[chain][k]);
       odd[chain][k] = _mm256_fmadd_ps(value, _mm256_castsi256_ps(_mm256_and_si256(pair, high)), odd[chain][k]);
     }
@@ -118,11 +111,11 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
   };
   int64_t p = begin;
   if (kChains > 1) {
-    for (const int64_t stop = std::min(end, csr.entries - ahead) - 1; p < stop; p += 2) {
-      const int64_t later = two_indices(csr.indices + p + ahead), now = two_indices(csr.indices + p);
-      ask_for(static_cast<int32_t>(later));
+    for (const int64_t stop = std::min(end, csr.entries - distance) - 1; p < stop; p += 2) {
+      const int64_t later = load_two_indices(csr.indices + p + distance), now = load_two_indices(csr.indices + p);
+      prefetch_row(static_cast<int32_t>(later));
       add(p, static_cast<int32_t>(now), 0);
-      ask_for(later >> 32);
+      prefetch_row(later >> 32);
       add(p + 1, now >> 32, kChains - 1);
     }
     for (; p + 1 < end; p += 2) {  // the last entries of the matrix
@@ -131,7 +124,7 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
     }
   }
   for (; p < end; ++p) {
-    if (p + ahead < csr.entries) ask_for(csr.indices[p + ahead]);
+    if (p + distance < csr.entries) prefetch_row(csr.indices[p + distance]);
     add(p, csr.indices[p], 0);
   }
   if (kChains > 1) {
@@ -157,29 +150,29 @@ SG_AVX2 inline void tile_bf16_avx2(const Csr& csr, const float* values, const ui
 template <int NP, int NH, bool kShort = false>
 SG_AVX2 void rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& entry, const uint16_t* x, int64_t channels,
                             float* y, int64_t begin, int64_t end) {
-  const int64_t ahead = entries_ahead_bf16(csr, channels);
+  const int64_t distance = prefetch_distance_bf16(csr, channels);
   for (int64_t i = begin; i < end; ++i) {
     tile_bf16_avx2<NP, NH, kShort>(csr, entry.values, x, channels, channels, y + i * channels, csr.indptr[i],
-                                   csr.indptr[i + 1], ahead);
+                                   csr.indptr[i + 1], distance);
   }
 }
 
-// More columns than registers: tiles of kTilePairs, then what remains. Less than a pair reaches back to a whole one.
+// More columns than registers: tiles of kTilePairs, then the rest. A rest shorter than a pair overlaps the last tile.
 template <int NP, int NH>
 SG_AVX2 void tiled_rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& entry, const uint16_t* x,
                                   int64_t channels, float* y, int64_t begin, int64_t end) {
   constexpr int64_t kWidth = 16 * kTilePairs;
-  const int64_t ahead = entries_ahead_bf16(csr, channels);
+  const int64_t distance = prefetch_distance_bf16(csr, channels);
   for (int64_t i = begin; i < end; ++i) {
     const int64_t first = csr.indptr[i], past = csr.indptr[i + 1];
     int64_t c = 0;
     for (; c + kWidth < channels; c += kWidth) {
       tile_bf16_avx2<kTilePairs, 0, false>(csr, entry.values, x + c, channels, kWidth, y + i * channels + c, first,
-                                           past, ahead);
+                                           past, distance);
     }
     c = std::min(c, channels - 16);
     tile_bf16_avx2<NP, NH, false>(csr, entry.values, x + c, channels, channels - c, y + i * channels + c, first, past,
-                            ahead);
+                            distance);
   }
 }
 
@@ -187,7 +180,7 @@ SG_AVX2 void tiled_rows_bf16_avx2(const Csr& csr, const StoredEntries<float>& en
 
 inline RowsBf16 choose_rows_bf16(int64_t channels) {
 #ifdef SG_X86
-  // by the number of eights
+  // indexed by the number of vectors of eight columns
   static constexpr RowsBf16 whole[2 * kMostPairs + 1] = {
       nullptr,              rows_bf16_avx2<1, 0>, rows_bf16_avx2<1, 1>, rows_bf16_avx2<2, 0>,
       rows_bf16_avx2<2, 1>, rows_bf16_avx2<3, 0>, rows_bf16_avx2<3, 1>, rows_bf16_avx2<4, 0>,

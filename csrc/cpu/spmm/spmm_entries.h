@@ -1,4 +1,4 @@
-// The entries of a sparse matrix as the kernels of A x take them, and the type of these kernels.
+// Access to the entries of a sparse matrix in the kernels of A x, and the type of these kernels.
 
 #pragma once
 
@@ -8,18 +8,16 @@
 
 namespace sg {
 
-constexpr int64_t kAhead = 16;  // entries between a prefetch and its use, where rows of x are not far away
-
 #ifdef SG_X86
-// Two indices at once, the first in the low half.
-inline int64_t two_indices(const int32_t* indices) {
+// Loads two indices as one number, the first in the low half.
+inline int64_t load_two_indices(const int32_t* indices) {
   int64_t both;
   std::memcpy(&both, indices, sizeof both);
   return both;
 }
 
-// The elements of x at four indices.
-SG_AVX2 inline __m128 four_elements(const float* x, __m128i indices) {
+// Gathers the elements of x at four indices.
+SG_AVX2 inline __m128 gather4(const float* x, __m128i indices) {
   const int64_t low = _mm_cvtsi128_si64(indices), high = _mm_extract_epi64(indices, 1);
   __m128 four = _mm_load_ss(x + static_cast<int32_t>(low));
   four = _mm_insert_ps(four, _mm_load_ss(x + (low >> 32)), 0x10);
@@ -28,9 +26,9 @@ SG_AVX2 inline __m128 four_elements(const float* x, __m128i indices) {
 }
 #endif
 
-// A's entries as they are stored. Another class in its place makes the entries as they are used: row(i) is called once
-// for each row, and what it returns gives the entry p of that row, or the entries p to p + 3: all of them, or those
-// that a mask names and 0 for the others.
+// A's entries as they are stored. Another class in its place computes the entries on the fly (rayleigh.cpp). A kernel
+// calls row(i) once for each row; the result returns the entry p of that row, or the entries p to p + 3, where a mask
+// sets entries to 0.
 template <class T>
 struct StoredEntries {
   const T* values;

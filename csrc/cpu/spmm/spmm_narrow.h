@@ -1,22 +1,18 @@
 // Rows of A x where x has at most eight columns, with AVX2.
 //
-// So few columns leave a row of x shorter than a vector, and an x that often stays in the second-level cache: the time
-// goes into instructions. One column takes four entries a vector, two columns take two, more take one. A sum of y is
-// made of four chains of additions (one column) or two, whose ends are added when the row is done; which entries go to
-// which chain depends on the length of the row alone.
+// A row of x is shorter than a vector, and x often fits in the second-level cache: the number of instructions limits
+// the speed. A vector holds four entries of one column, two entries of two columns, or one entry of more. Each y[i, c]
+// is the sum of four chains of additions (one column) or two; the length of the row alone determines the chain of an
+// entry.
 
 #pragma once
 
 #include <algorithm>
 
 #include "cpu/spmm/spmm_entries.h"
+#include "cpu/spmm/tuning.h"
 
 namespace sg {
-
-constexpr int64_t kNarrow = 8;
-// Up to so many bytes of x prefetches cost more than they save: the processor looks as far ahead by itself, and what it
-// waits for is near.
-constexpr int64_t kNearBytes = int64_t{4} << 20;
 
 #ifdef SG_X86
 
@@ -28,13 +24,13 @@ SG_AVX2 void rows_of_one_column(const Csr& csr, const Entries& entries, const fl
     const auto entry = entries.row(i);
     int64_t p = csr.indptr[i];
     const int64_t past = csr.indptr[i + 1], odd = (past - p) % 4;
-    // What four do not divide comes first and by a mask, so that no branch depends on it.
+    // The remainder of a division by four comes first, under a mask: so no branch depends on it.
     const __m128i mask = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kLanes + 4 - odd));
-    const __m128 some = four_elements(x, _mm_maskload_epi32(csr.indices + p, mask));
+    const __m128 some = gather4(x, _mm_maskload_epi32(csr.indices + p, mask));
     __m128 sum = _mm_mul_ps(entry.four(p, mask), _mm_and_ps(some, _mm_castsi128_ps(mask)));
     for (p += odd; p < past; p += 4) {
       const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(csr.indices + p));
-      sum = _mm_fmadd_ps(entry.four(p), four_elements(x, four), sum);
+      sum = _mm_fmadd_ps(entry.four(p), gather4(x, four), sum);
     }
     sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
     y[i] = _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
@@ -53,7 +49,7 @@ SG_AVX2 void rows_of_two_columns(const Csr& csr, const Entries& entries, const f
     };
     __m128 sum = _mm_setzero_ps();
     for (; p + 1 < past; p += 2) {
-      const int64_t two = two_indices(csr.indices + p);
+      const int64_t two = load_two_indices(csr.indices + p);
       const __m128 both = _mm_loadh_pi(load(static_cast<int32_t>(two)),
                                        reinterpret_cast<const __m64*>(x + 2 * (two >> 32)));
       const __m128 factors = _mm_blend_ps(_mm_set1_ps(entry(p)), _mm_set1_ps(entry(p + 1)), 0b1100);
@@ -64,7 +60,7 @@ SG_AVX2 void rows_of_two_columns(const Csr& csr, const Entries& entries, const f
   }
 }
 
-// Four floats, up to four of which are of one row.
+// A vector of four floats for rows of three or four columns.
 struct FourColumns {
   using Vector = __m128;
   using Mask = __m128i;
@@ -95,8 +91,8 @@ struct EightColumns {
   SG_AVX2 static void store(float* y, Mask mask, Vector sum) { _mm256_maskstore_ps(y, mask, sum); }
 };
 
-// A row is stored as a whole vector that reaches into the next rows, which are written after it; only the last one,
-// which may have none, is stored by a mask, which takes several times as long.
+// Stores a row as a whole vector, which also covers the next rows: these are stored later. Only the last row, which no
+// row may follow, uses a masked store, which takes several times as long.
 template <class Columns, bool kFar, class Entries>
 SG_AVX2 void rows_of_few_columns(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
                                  int64_t begin, int64_t end) {
@@ -106,10 +102,10 @@ SG_AVX2 void rows_of_few_columns(const Csr& csr, const Entries& entries, const f
     int64_t p = csr.indptr[i];
     const int64_t past = csr.indptr[i + 1];
     typename Columns::Vector even = Columns::zero(), odd = even;
-    for (const int64_t stop = (kFar ? std::min(past, csr.entries - kAhead) : past) - 1; p < stop; p += 2) {
-      const int64_t now = two_indices(csr.indices + p);
+    for (const int64_t stop = (kFar ? std::min(past, csr.entries - kPrefetchDistance) : past) - 1; p < stop; p += 2) {
+      const int64_t now = load_two_indices(csr.indices + p);
       if (kFar) {
-        const int64_t later = two_indices(csr.indices + p + kAhead);
+        const int64_t later = load_two_indices(csr.indices + p + kPrefetchDistance);
         _mm_prefetch(reinterpret_cast<const char*>(x + static_cast<int32_t>(later) * channels), _MM_HINT_T0);
         _mm_prefetch(reinterpret_cast<const char*>(x + (later >> 32) * channels), _MM_HINT_T0);
       }

@@ -1,11 +1,9 @@
-// One row of A x for a sparse A in compressed rows, in float32 and float64: what csr_spmm, chebyshev_step_ and rayleigh
-// share.
+// Rows of A x for a sparse A in CSR, in float32 and float64; csr_spmm, chebyshev_step_ and rayleigh share them.
 //
-// One row of y is held in registers while the row's entries pass; the rows of x that come some entries later are
-// prefetched, because they lie anywhere in memory. Every y[i, c] is one chain of additions in the order of the
-// entries, or a few where the row is narrow, such as one of the first, third, fifth ... entry and one of the others
-// (csr_spmm adds a long row up piece by piece, see long_rows.h). So the result depends neither on the number of threads
-// nor on the parts.
+// Registers hold one row of y while the loop passes over the row's entries. Rows of x lie anywhere in memory, so each
+// is prefetched some entries before its use. Every y[i, c] is one chain of additions in the order of the entries; a
+// narrow row has a few chains, such as one over the even and one over the odd entries (csr_spmm adds a long row in
+// pieces, see long_rows.h). So the result depends neither on the number of threads nor on the parts.
 
 #pragma once
 
@@ -15,44 +13,28 @@
 #include "cpu/core/csr.h"
 #include "cpu/spmm/spmm_entries.h"
 #include "cpu/spmm/spmm_narrow.h"
+#include "cpu/spmm/tuning.h"
 
 namespace sg {
 
-// What a product passes through, above which it does not stay in the last-level cache: rows of x then come from farther
-// away, and narrow ones are asked for sooner. Where all stays in the cache, that would only drive rows out of the first
-// level before their use.
-constexpr int64_t kCachedBytes = int64_t{16} << 20;
-constexpr int64_t kFarAhead[] = {96, 48};  // entries
-constexpr int kFarVectors[] = {4, 8};      // for rows of up to so many vectors
-constexpr int kMostVectors = 13;       // of 8 floats: 13 sums, the entry's value and two spare ones fill 16 registers
-constexpr int kMostFarVectors = 16;    // some sums go to memory: that is sooner done than a far row of x comes twice
-constexpr int kPairedVectors = 4;      // up to so many vectors two entries are taken at a time
-constexpr int kTwoChainVectors = 3;    // up to so many vectors a sum has two chains
-constexpr int kTileVectors = 8;        // the width of a tile where a row does not fit
-constexpr int64_t kTiledEntries = 32;  // that all tiles of a row take before the next ones
-
-// Of a part, in entries + rows: of wide ones so few that the parts are many and come out even among the threads.
+// Least entries + rows of a part: fewer for a wide x, so that there are enough parts to balance the threads.
 inline int64_t least_work(int64_t channels) { return 65536 / std::clamp<int64_t>(channels, 16, 128); }
 
-// Where rows have two entries at most in the mean, the time goes into writing y: its lines are asked for so many bytes
-// before.
-constexpr int64_t kAheadWritten = 2048;
-
-// Asks for the lines of y that are written later, while row i is.
-inline void ask_for_written(float* y, int64_t i, int64_t channels) {
+// Prefetches for writing the cache lines of y that a row after row i will store to.
+inline void prefetch_stores(float* y, int64_t i, int64_t channels) {
   const int64_t row_bytes = channels * static_cast<int64_t>(sizeof(float));
-  const char* later = reinterpret_cast<const char*>(y) + i * row_bytes + kAheadWritten;
+  const char* later = reinterpret_cast<const char*>(y) + i * row_bytes + kStorePrefetchBytes;
   for (int64_t byte = 0; byte < row_bytes; byte += 64) prefetch_to_write(later + byte);
 }
 
-inline bool mostly_written(const Csr& csr) { return csr.entries <= 2 * csr.rows; }
+inline bool store_bound(const Csr& csr) { return csr.entries <= 2 * csr.rows; }
 
-// How many entries before its use a row of x of NV vectors is asked for.
+// Entries between the prefetch and the use of a row of x of NV vectors.
 template <int NV>
-int64_t entries_ahead(const Csr& csr, int64_t channels) {
-  if (NV > kFarVectors[1]) return kAhead;
+int64_t prefetch_distance(const Csr& csr, int64_t channels) {
+  if (NV > kFarVectors[1]) return kPrefetchDistance;
   const int64_t passed = csr.entries * 8 + csr.columns * channels * static_cast<int64_t>(sizeof(float));
-  return passed <= kCachedBytes ? kAhead : kFarAhead[NV > kFarVectors[0]];
+  return passed <= kCachedBytes ? kPrefetchDistance : kFarPrefetchDistance[NV > kFarVectors[0]];
 }
 
 template <class T, class Entries>
@@ -85,16 +67,16 @@ void rows_portable(const Csr& csr, const Entries& entries, const T* x, int64_t c
 #ifdef SG_X86
 
 // Columns [0, width) of one row of y, 8 (NV - 1) < width <= 8 NV, from the entries [begin, end). Where NV > 1 the last
-// vector reaches back over its neighbour instead of past the end: the shared columns are computed twice, to the same
-// bits. NV = 1 uses a mask. Narrow rows wait for their loads and for their sums: so the indices come two at a time, and
-// a sum has two chains. In wide rows the chains of neighbouring vectors and rows overlap anyway. With kOnto the sums
-// begin with what is in y. Rows of x are asked for `ahead` entries before.
+// vector overlaps its neighbour instead of passing the end: the shared columns are computed twice, to the same bits. NV
+// = 1 uses a mask. The latency of loads and additions limits narrow rows: so they load two indices at a time, and a sum
+// has two chains. In wide rows the chains of neighbouring vectors and rows overlap anyway. With kOnto the sums start
+// from y. Rows of x are prefetched `distance` entries before their use.
 template <int NV, bool kOnto = false, class Entry>
 SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x, int64_t stride, int64_t width,
-                              float* y, int64_t begin, int64_t end, int64_t ahead = kAhead) {
+                              float* y, int64_t begin, int64_t end, int64_t distance = kPrefetchDistance) {
   constexpr int kChains = NV <= kTwoChainVectors ? 2 : 1;
   __m256 sum[kChains][NV];
-#pragma GCC unroll 16  // without it the longer loops stay loops, and the sums go to memory
+#pragma GCC unroll 16  // otherwise GCC keeps the longer loops and spills the sums
   for (int k = 0; k < kChains * NV; ++k) sum[k / NV][k % NV] = _mm256_setzero_ps();
   const int64_t last = NV > 1 ? width - 8 : 0;
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -104,7 +86,7 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
     for (int k = 0; k < NV - 1; ++k) sum[0][k] = _mm256_loadu_ps(y + 8 * k);
     sum[0][NV - 1] = NV > 1 ? _mm256_loadu_ps(y + last) : _mm256_maskload_ps(y, mask);
   }
-  const auto ask_for = [&](int64_t column) SG_AVX2 __attribute__((always_inline)) {
+  const auto prefetch_row = [&](int64_t column) SG_AVX2 __attribute__((always_inline)) {
     const char* later = reinterpret_cast<const char*>(x + column * stride);
 #pragma GCC unroll 8
     for (int line = 0; line < (NV * 32 + 63) / 64; ++line) _mm_prefetch(later + 64 * line, _MM_HINT_T0);
@@ -119,11 +101,11 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
   };
   int64_t p = begin;
   if (NV <= kPairedVectors) {
-    for (const int64_t stop = std::min(end, csr.entries - ahead) - 1; p < stop; p += 2) {
-      const int64_t later = two_indices(csr.indices + p + ahead), now = two_indices(csr.indices + p);
-      ask_for(static_cast<int32_t>(later));
+    for (const int64_t stop = std::min(end, csr.entries - distance) - 1; p < stop; p += 2) {
+      const int64_t later = load_two_indices(csr.indices + p + distance), now = load_two_indices(csr.indices + p);
+      prefetch_row(static_cast<int32_t>(later));
       add(p, static_cast<int32_t>(now), sum[0]);
-      ask_for(later >> 32);
+      prefetch_row(later >> 32);
       add(p + 1, now >> 32, sum[kChains - 1]);
     }
     for (; p + 1 < end; p += 2) {  // the last entries of the matrix
@@ -132,7 +114,7 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
     }
   }
   for (; p < end; ++p) {
-    if (p + ahead < csr.entries) ask_for(csr.indices[p + ahead]);
+    if (p + distance < csr.entries) prefetch_row(csr.indices[p + distance]);
     add(p, csr.indices[p], sum[0]);
   }
   if (kChains > 1) {
@@ -148,16 +130,16 @@ SG_AVX2 inline void tile_avx2(const Csr& csr, const Entry& entry, const float* x
 template <int NV, class Entries>
 SG_AVX2 void rows_avx2(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
                        int64_t begin, int64_t end) {
-  const int64_t ahead = entries_ahead<NV>(csr, channels);
-  const bool written = mostly_written(csr);
+  const int64_t distance = prefetch_distance<NV>(csr, channels);
+  const bool written = store_bound(csr);
   for (int64_t i = begin; i < end; ++i) {
-    if (written) ask_for_written(y, i, channels);
+    if (written) prefetch_stores(y, i, channels);
     tile_avx2<NV>(csr, entries.row(i), x, channels, channels, y + i * channels, csr.indptr[i], csr.indptr[i + 1],
-                  ahead);
+                  distance);
   }
 }
 
-// A row of one entry, and at least 8 columns, to the same bits.
+// Scales one row of x, for a row of A with one entry and an x of at least 8 columns: the same bits as the general form.
 SG_AVX2 inline void scaled_avx2(const float* row, float value, int64_t channels, float* y) {
   const __m256 factor = _mm256_set1_ps(value), zero = _mm256_setzero_ps();
   const auto scale = [&](int64_t c) SG_AVX2 {
@@ -167,9 +149,9 @@ SG_AVX2 inline void scaled_avx2(const float* row, float value, int64_t channels,
   if (channels % 8 != 0) scale(channels - 8);
 }
 
-// More columns than registers: tiles of kTileVectors, the last of NV vectors. The tiles take turns every few entries:
-// the pages of x that these name are then looked up once, and the indices and values come from the first-level cache
-// but once.
+// More columns than registers: tiles of kTileVectors, the last one of NV vectors. The tiles alternate every
+// kTiledEntries entries, so these entries cost one TLB miss for each page of x, and their indices and values stay in
+// the first-level cache.
 template <int NV, class Entries>
 SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float* x, int64_t channels, float* y,
                              int64_t begin, int64_t end) {
@@ -178,7 +160,7 @@ SG_AVX2 void tiled_rows_avx2(const Csr& csr, const Entries& entries, const float
     const auto entry = entries.row(i);
     const int64_t first = csr.indptr[i], past = csr.indptr[i + 1];
     if (past - first == 1) {
-      ask_for_written(y, i, channels);
+      prefetch_stores(y, i, channels);
       scaled_avx2(x + csr.indices[first] * channels, entry(first), channels, y + i * channels);
       continue;
     }
@@ -217,8 +199,7 @@ Rows<Entries> pick_rows(int64_t columns, int64_t channels) {
 
 #endif
 
-// The function that computes rows of y = A x, [begin, end) of them, for an x of this shape, with the best instructions
-// there are.
+// Returns the kernel for the rows [begin, end) of y = A x that suits the shape of x and the processor.
 template <class Entries>
 Rows<Entries> choose_rows(int64_t columns, int64_t channels) {
 #ifdef SG_X86

@@ -1,15 +1,15 @@
-// csr_symmetrise: A = (B + B^T) / 2 with sorted columns, and the degrees D = A 1.
+// csr_symmetrise: A = (B + B^T) / 2 with sorted columns, and the degrees A 1.
 //
 // One array has a region for each row i of A, as long as the rows i of B and of B^T together. The transpose is
-// scattered to the ends of the regions; then row i of B and the end of the region are merged to the beginning of it,
-// and moved to A. Where B's pattern is symmetric already, mirror_rows.h is shorter.
+// scattered to the ends of the regions; then row i of B and the end of its region are merged to the start of the
+// region, and copied to A. Where B's pattern is symmetric, symmetric_pattern.h needs neither.
 
 #include <limits>
 #include <tuple>
 
-#include "cpu/symmetrise/entry_counts.h"
-#include "cpu/symmetrise/merge_rows.h"
-#include "cpu/symmetrise/mirror_rows.h"
+#include "cpu/symmetrise/column_counts.h"
+#include "cpu/symmetrise/merge_transpose.h"
+#include "cpu/symmetrise/symmetric_pattern.h"
 #include "cpu/core/pages.h"
 #include "cpu/core/torch_api.h"
 
@@ -18,7 +18,7 @@ namespace {
 
 constexpr const char* kOp = "csr_symmetrise";
 constexpr int64_t kLeastWork = 8192;  // entries + rows of a part
-constexpr int64_t kAheadWrite = 24;   // entries between the prefetch of a place and the write to it
+constexpr int64_t kScatterDistance = 24;  // entries between the prefetch and the store
 
 using Symmetrised = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // indptr, indices, values, degree
 
@@ -28,10 +28,10 @@ struct Regions {
   Scratch<Pair> pairs;
 };
 
-// Entries of equal place keep their order, so the regions do not depend on the number of threads. The counts become the
-// places that the next entries go to.
+// Duplicates keep their order, so the regions do not depend on the number of threads. The counts become the positions
+// of the next entries.
 template <class Place>
-Regions scatter_transpose(const Csr& b, const float* values, EntryCounts<Place>& counted) {
+Regions scatter_transpose(const Csr& b, const float* values, ColumnCounts<Place>& counted) {
   const int64_t n = b.rows;
   Regions out{std::vector<int64_t>(static_cast<size_t>(n) + 1), Scratch<Pair>(2 * b.entries)};
   int64_t transposed = 0;
@@ -51,7 +51,7 @@ Regions scatter_transpose(const Csr& b, const float* values, EntryCounts<Place>&
     const int64_t past = b.indptr[counted.cuts[part + 1]];
     for (int64_t i = counted.cuts[part]; i < counted.cuts[part + 1]; ++i) {
       for (int64_t p = b.indptr[i]; p < b.indptr[i + 1]; ++p) {
-        if (p + kAheadWrite < past) prefetch_to_write(pairs + next[b.indices[p + kAheadWrite]]);
+        if (p + kScatterDistance < past) prefetch_to_write(pairs + next[b.indices[p + kScatterDistance]]);
         pairs[next[b.indices[p]]++] = {static_cast<int32_t>(i), values[p]};
       }
     }
@@ -59,22 +59,23 @@ Regions scatter_transpose(const Csr& b, const float* values, EntryCounts<Place>&
   return out;
 }
 
-// A, where B's pattern is symmetric, in `out`.
+// Writes A to `out` where B's pattern is symmetric; returns false elsewhere.
 template <class Place>
-bool symmetrise_mirrored(const Csr& b, const float* values, const EntryCounts<Place>& counted, Symmetrised& out) {
-  if (!rows_as_long_as_columns(b, counted)) return false;
+bool symmetrise_symmetric_pattern(const Csr& b, const float* values, const ColumnCounts<Place>& counted,
+                                  Symmetrised& out) {
+  if (!row_and_column_counts_match(b, counted)) return false;
   auto& [indptr, indices, weights, degree] = out;
   indices = new_result(indices, {b.entries});
   weights = new_result(weights, {b.entries});
-  if (!average_mirrored(b, values, counted, indices.mutable_data_ptr<int32_t>(), weights.mutable_data_ptr<float>(),
-                        degree.mutable_data_ptr<float>())) {
+  if (!average_with_transpose(b, values, counted, indices.mutable_data_ptr<int32_t>(),
+                              weights.mutable_data_ptr<float>(), degree.mutable_data_ptr<float>())) {
     return false;
   }
   std::copy(b.indptr, b.indptr + b.rows + 1, indptr.mutable_data_ptr<int64_t>());
   return true;
 }
 
-// A, whatever B's pattern is, in `out`; the rows of B are ascending.
+// Writes A to `out` for any pattern of B; the rows of B must be sorted.
 void symmetrise_merged(const Csr& b, const float* values, bool distinct, Regions regions, Symmetrised& out) {
   const int64_t n = b.rows;
   auto& [indptr, indices, weights, degree] = out;
@@ -119,9 +120,9 @@ void symmetrise_merged(const Csr& b, const float* values, bool distinct, Regions
 
 template <class Place>
 void symmetrise(Csr b, const float* values, Symmetrised& out) {
-  EntryCounts<Place> counted;
-  const RowOrder order = survey(kOp, b, counted);
-  if (order == RowOrder::kDistinct && symmetrise_mirrored(b, values, counted, out)) return;
+  ColumnCounts<Place> counted;
+  const RowOrder order = check_and_count(kOp, b, counted);
+  if (order == RowOrder::kDistinct && symmetrise_symmetric_pattern(b, values, counted, out)) return;
   SortedRows sorted;
   if (order == RowOrder::kAny) {
     sorted = sort_rows(b, values);

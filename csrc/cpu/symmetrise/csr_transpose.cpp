@@ -1,4 +1,4 @@
-// csr_transpose: A^T in compressed rows, the rows sorted by column.
+// csr_transpose: A^T in CSR with sorted columns.
 
 #include <tuple>
 

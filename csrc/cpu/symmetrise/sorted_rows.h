@@ -1,4 +1,4 @@
-// In which order the columns of a matrix's rows stand, and the matrix with its rows sorted.
+// The order of the columns in the rows of a matrix, and the matrix with sorted rows.
 
 #pragma once
 
@@ -12,9 +12,9 @@ namespace sg {
 
 enum class RowOrder : int { kDistinct, kRepeated, kAny };  // ascending; ascending, with equal columns; not ascending
 
-// How many of the columns are not above the one before them, the first aside.
-inline int64_t falls(const int32_t* columns, int64_t count) {
-  constexpr int64_t kBlock = 4096;  // sums of 32 bits within a block are what compilers turn into vector instructions
+// Returns how many columns, after the first, do not exceed the previous one.
+inline int64_t count_descents(const int32_t* columns, int64_t count) {
+  constexpr int64_t kBlock = 4096;  // compilers vectorise sums of 32 bits
   int64_t found = 0;
   for (int64_t begin = 1; begin < count; begin += kBlock) {
     uint32_t here = 0;
@@ -25,14 +25,14 @@ inline int64_t falls(const int32_t* columns, int64_t count) {
 }
 
 inline RowOrder order_of_rows(const Csr& csr, int64_t begin, int64_t end) {
-  // Most matrices fall between rows only, and one loop over all rows finds that out several times sooner.
+  // In most matrices columns descend only between rows, and one loop over all rows is several times faster.
   const int64_t first = csr.indptr[begin];
   int64_t between = 0;
   for (int64_t i = begin; i < end; ++i) {
     const int64_t p = csr.indptr[i];
     if (p > first && p < csr.indptr[i + 1]) between += csr.indices[p - 1] >= csr.indices[p];
   }
-  if (falls(csr.indices + first, csr.indptr[end] - first) == between) return RowOrder::kDistinct;
+  if (count_descents(csr.indices + first, csr.indptr[end] - first) == between) return RowOrder::kDistinct;
   bool ascending = true;
   for (int64_t i = begin; i < end; ++i) {
     for (int64_t p = csr.indptr[i] + 1; p < csr.indptr[i + 1]; ++p) ascending &= csr.indices[p - 1] <= csr.indices[p];
@@ -45,7 +45,7 @@ struct SortedRows {
   std::vector<float> values;
 };
 
-// Equal columns keep their order.
+// Sorts the columns of each row; the sort is stable.
 inline SortedRows sort_rows(const Csr& csr, const float* values) {
   SortedRows out{std::vector<int32_t>(static_cast<size_t>(csr.entries)),
                  std::vector<float>(static_cast<size_t>(csr.entries))};

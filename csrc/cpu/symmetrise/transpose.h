@@ -1,4 +1,4 @@
-// The transpose of a matrix in compressed rows.
+// The transpose of a CSR matrix, by a counting sort.
 
 #pragma once
 
@@ -9,12 +9,12 @@
 namespace sg {
 
 // Writes the transpose into arrays of columns + 1, entries and entries elements. Its rows are sorted by column, and
-// entries of equal place keep their order, so the result does not depend on the number of threads.
+// duplicates keep their order, so the result does not depend on the number of threads.
 template <class T>
 void transpose(const char* op, const Csr& csr, const T* values, int64_t* out_indptr, int32_t* out_indices,
                T* out_values) {
-  // Every part counts the entries of each column by itself; the counts are worth their memory only where the entries
-  // outnumber the columns.
+  // Every part counts the entries of each column separately; the counts pay only where the entries outnumber the
+  // columns.
   const int64_t parts =
       std::min<int64_t>(part_count(csr.entries, 65536, 1), 1 + csr.entries / (2 * std::max<int64_t>(1, csr.columns)));
   const std::vector<int64_t> cuts = cut_rows(csr, parts);

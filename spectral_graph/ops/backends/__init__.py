@@ -1,4 +1,4 @@
-"""The backends of csr_spmm: one file each, all with one interface, and the choice between them."""
+"""The backends of csr_spmm, one file each with the same interface, and their selection."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The backend "cupy": the CUDA kernels of csrc/cuda, compiled by NVRTC through CuPy when they are first used.
 
-It needs no nvcc. CuPy has subnormal numbers flushed to zero. The kernels were compiled by NVRTC for sm_80 and sm_90
-and executed as PTX by an interpreter; on a GPU they have not run yet.
+It needs no nvcc. CuPy compiles with flush-to-zero of subnormal numbers. The kernels were compiled by NVRTC for sm_80
+and sm_90 and executed as PTX by an interpreter; they have not run on a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEVICES = "CUDA, and CPU by copying to the GPU and back"
 
 
 def missing() -> str:
-    """Return why it cannot be used here and what to do about it, or an empty text."""
+    """Return why it cannot be used here and how to fix that, or an empty text."""
     version = (torch.version.cuda or "13").split(".")[0]
     if reason := package_missing("cupy", f"pip install cupy-cuda{version}x"):
         return reason
@@ -33,7 +33,7 @@ def missing() -> str:
 
 @functools.cache
 def compile_kernels() -> Any:
-    """Return the kernels as a `cupy.RawModule`; CuPy compiles them once for each kind of GPU and keeps the result."""
+    """Return the kernels as a `cupy.RawModule`, which CuPy compiles and caches for each GPU architecture."""
     import cupy
 
     return cupy.RawModule(code=kernel_source(), options=OPTIONS, backend="nvrtc", name_expressions=all_kernel_names())
@@ -55,7 +55,7 @@ def multiply(module: Any, matrix: Csr, x: Tensor) -> Tensor:
 
 
 def prepare(matrix: Csr) -> Product:
-    """Return the product by the kernels, with the matrix on the GPU: its own, or else torch's current one."""
+    """Return the product by the kernels, with the matrix on its GPU, or on torch's current one if it is on the CPU."""
     import cupy
 
     home = matrix.values.device

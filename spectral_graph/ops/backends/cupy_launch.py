@@ -1,4 +1,4 @@
-"""The launches of one product: what the host side of csrc/cuda/csr_spmm.cuh and segments.cuh computes, in Python."""
+"""The launches of one product: the host side of csrc/cuda/csr_spmm.cuh and segments.cuh in Python."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spectral_graph.ops.backends.cupy_source import VECTORS, kernel_names
 SEGMENT = 128
 """Entries and row ends that one group of threads works on."""
 SHORT_JOIN = 32
-"""Segments of a row that one group joins by itself."""
+"""The most segments of a row that one group joins."""
 MOST_THREADS = 256
 MOST_GRID = (2**31 - 1, 65535)
 BYTES = {"float": 4, "double": 8}
 
 
 class Addresses(NamedTuple):
-    """Where the arrays lie on the GPU; `first_row` (segments + 1,) int64 and `carry` (segments, C) are scratch."""
+    """Addresses of the arrays on the GPU; `first_row` (segments + 1,) int64 and `carry` (segments, C) are scratch."""
 
     indptr: int
     indices: int
@@ -45,7 +45,7 @@ def segment_count(rows: int, entries: int) -> int:
 
 
 def vector_width(channels: int, scalar: str, *addresses: int) -> int:
-    """Return the most columns a thread can move at once: rows must begin at multiples of the vector's size."""
+    """Return the most columns that a thread can load at once: rows must be aligned to the vector's size."""
     for vector in VECTORS[scalar][:-1]:
         if channels % vector == 0 and all(address % (vector * BYTES[scalar]) == 0 for address in addresses):
             return vector
@@ -65,7 +65,7 @@ def launches(rows: int, entries: int, channels: int, scalar: str, at: Addresses)
     """Yield the kernels of one product in their order; `scalar`: "float" or "double".
 
     Raises:
-        GraphError: CUDA has no grid of the size that is needed.
+        GraphError: the grid exceeds CUDA's limits.
     """
     if rows == 0 or channels == 0:
         return

@@ -1,7 +1,7 @@
 """The CUDA C++ source of csr_spmm as one text, for the run-time compiler NVRTC.
 
-It is put together from the very files that nvcc compiles (csrc/cuda). One text without includes, because CuPy keeps
-compiled modules by their text and options: a module of other headers would not be noticed.
+The text joins the files of csrc/cuda that nvcc compiles. It has no includes, because CuPy caches compiled modules by
+their text and options: it would not notice a change in an included header.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import re
 from pathlib import Path
 
 OPTIONS = ("-std=c++17",)
-"""For NVRTC; CuPy adds --device-as-default-execution-space, which the host side of the sources needs, and -ftz=true."""
+"""Options of NVRTC; CuPy adds --device-as-default-execution-space, which the host code needs, and -ftz=true."""
 VECTORS = {"float": (4, 2, 1), "double": (2, 1)}
-"""The columns of a thread that the kernels are compiled for, by the type of the values."""
+"""The columns of a thread for which kernels are compiled, by the type of the values."""
 _HERE = Path(__file__).resolve().parent
 _INCLUDE = re.compile(r'^#include ([<"])(.+)[>"].*\n', re.MULTILINE)
 
 
 def kernel_names(scalar: str, vector: int) -> dict[str, str]:
-    """Return the C++ names of the kernels of a type and width, by what they do."""
+    """Return the C++ names of the kernels of a type and width, by their role."""
     return {
         "plan": "sg::cuda::segment_plan",
         "segments": f"sg::cuda::spmm_segments<{scalar}, {scalar}, {vector}>",
@@ -44,14 +44,14 @@ def kernel_folder() -> Path:
 def kernel_source() -> str:
     """Return the text: the prelude, then every file once, in the order of the includes."""
     seen: set[str] = set()
-    # A kernel cannot be launched from here; the names are only compiled.
+    # Device code cannot launch kernels with this syntax; the host code is compiled but never called.
     no_launches = "#undef SG_LAUNCH\n#define SG_LAUNCH(...) static_cast<void>(0)\n"
     parts = [(_HERE / "nvrtc_prelude.h").read_text(encoding="utf-8"), _expand("cuda/cuda_api.h", seen), no_launches]
     return "\n".join([*parts, _expand("cuda/csr_spmm.cuh", seen)])
 
 
 def _expand(name: str, seen: set[str]) -> str:
-    """Return a file with its own includes in their place; those of the standard library fall away."""
+    """Return a file with its includes expanded, without those of the standard library."""
     if name in seen:
         return ""
     seen.add(name)

@@ -1,4 +1,4 @@
-"""The backend "native": the compiled operator, or its pure-torch form where it was not compiled."""
+"""The backend "native": the compiled operator, or its pure-torch form if it was not compiled."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ DEVICES = "CPU, and CUDA with the compiled kernels"
 
 
 def missing() -> str:
-    """Return an empty text: it is always there."""
+    """Return an empty text: it is always available."""
     return ""
 
 
 def prepare(matrix: Csr) -> Product:
-    """Return the product by the operator, without its tests of the indices."""
+    """Return the product by the operator, without its checks of the indices."""
     indptr, indices, values, _ = matrix
     operator = torch.ops.spectral_graph.csr_spmm.default
 

@@ -1,6 +1,6 @@
 """The backend "numba": a loop over the rows, compiled by numba when it is first used.
 
-It runs on as many threads as torch may use, but not on more than numba may use.
+It uses the number of threads of torch, or that of numba if it is lower.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from spectral_graph.ops.backends.registry import Csr, Product, package_missing
 
 DEVICES = "CPU"
 _one_at_a_time = threading.Lock()
-"""numba's own thread pool ends the process when two threads enter it at a time."""
+"""numba's thread pool aborts the process when two threads enter it concurrently."""
 
 
 def missing() -> str:
-    """Return why it cannot be used here and what to do about it, or an empty text."""
+    """Return why it cannot be used here and how to fix that, or an empty text."""
     return package_missing("numba", 'pip install "numba>=0.61"')
 
 

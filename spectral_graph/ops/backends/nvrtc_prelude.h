@@ -1,5 +1,5 @@
-// What the kernels' sources use of the standard library, for NVRTC, which has no headers. The host side of the sources
-// is compiled too, as device code that nothing calls: what it throws and launches falls away.
+// The parts of the standard library that the kernels' sources use, since NVRTC has no headers. The host code is compiled
+// too, as device code that is never called: its throws and launches expand to nothing.
 
 typedef signed char int8_t;
 typedef short int16_t;

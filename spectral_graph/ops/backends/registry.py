@@ -1,4 +1,4 @@
-"""The backends of csr_spmm by name, whether each can be used here, and a sparse matrix as they take it."""
+"""The backends of csr_spmm by name, whether each can be used here, and their CSR matrix."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Csr(NamedTuple):
 
 
 class Backend(Protocol):
-    """What a backend's module offers."""
+    """The interface of a backend's module."""
 
     DEVICES: str
-    """Where the tensors may lie: "CPU", "CUDA" or both, in words."""
+    """The devices of its tensors, as text for messages and tables."""
 
     def missing(self) -> str:
-        """Return why it cannot be used here and what to do about it, or an empty text."""
+        """Return why it cannot be used here and how to fix that, or an empty text."""
 
     def prepare(self, matrix: Csr) -> Product:
-        """Return the product with a matrix that is sound; what can be converted once is converted here."""
+        """Return the product with a valid matrix; conversions that are needed once happen here."""
 
 
 _MODULES = {
@@ -59,7 +59,6 @@ _MODULES = {
     "scipy": "scipy_csr",
 }
 BACKENDS = tuple(_MODULES)
-"""The names."""
 
 
 def find_backend(name: str) -> Backend:
@@ -78,7 +77,7 @@ def usable_backend(name: str) -> Backend:
     """Return the backend of this name.
 
     Raises:
-        ConfigError: there is none of this name, or it cannot be used here; the text says why and what to install.
+        ConfigError: there is none of this name, or it cannot be used here; the message says why and what to install.
     """
     backend = find_backend(name)
     if reason := backend.missing():
@@ -87,7 +86,7 @@ def usable_backend(name: str) -> Backend:
 
 
 def package_missing(package: str, install: str) -> str:
-    """Return that a package is not installed and how to install it, or an empty text."""
+    """Return a message that a package is not installed and how to install it, or an empty text."""
     if importlib.util.find_spec(package) is None:
         return f"the package {package} is not installed; install it: {install}"
     return ""

@@ -1,4 +1,4 @@
-"""Which backend csr_spmm uses: chosen for a thread or a task, with a context manager or for good."""
+"""The backend that csr_spmm uses, for a thread or a task, permanently or in a context manager."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _chosen: ContextVar[str] = ContextVar("spectral_graph_backend", default="native"
 
 
 class use_backend:
-    """Choose the backend of csr_spmm and of all that is built on it.
+    """Select the backend of csr_spmm and of everything that calls it.
 
-    As a plain call the choice holds from then on; as `with use_backend("scipy"):` until the block ends. It holds for
-    the thread, or asyncio task, that makes it: a new thread begins with "native". A gradient is computed by the backend
-    that computed the product. `rayleigh` and the other fused operators have no backends but their own.
+    A plain call selects it permanently, `with use_backend("scipy"):` until the block ends. The selection applies to the
+    current thread or asyncio task; a new thread begins with "native". The backend of a product computes its gradient
+    too. `rayleigh` and the other fused operators have only the native implementation.
 
     Args:
         name: native (the compiled operator), torch (sparse CSR tensors), torch_sparse, cupy (the CUDA kernels,
             compiled when they are first used), numba or scipy.
 
     Raises:
-        ConfigError: there is no backend of this name, or it cannot be used here; the text says why and what to install.
+        ConfigError: there is no backend of this name, or it cannot be used here; the message says why.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,5 +40,5 @@ class use_backend:
 
 
 def current_backend() -> str:
-    """Return the name of the backend that csr_spmm uses here and now."""
+    """Return the name of the selected backend."""
     return _chosen.get()

@@ -10,7 +10,7 @@ DEVICES = "CPU and CUDA"
 
 
 def missing() -> str:
-    """Return why it cannot be used here and what to do about it, or an empty text."""
+    """Return why it cannot be used here and how to fix that, or an empty text."""
     return package_missing("torch_sparse", "pip install --no-build-isolation torch-scatter torch-sparse")
 
 
@@ -23,7 +23,7 @@ def prepare(matrix: Csr) -> Product:
         col=matrix.indices.long(),
         value=matrix.values,
         sparse_sizes=(matrix.rows, matrix.columns),
-        is_sorted=True,  # by rows; the order of the columns does not matter to its product
+        is_sorted=True,  # by row; its product accepts unsorted columns
         trust_data=True,
     )
 

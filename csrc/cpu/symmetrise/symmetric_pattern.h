@@ -1,5 +1,5 @@
-// (B + B^T) / 2 where B has the entry (j, i) wherever it has (i, j): the result has B's own pattern, and nothing need be
-// sorted or merged.
+// (B + B^T) / 2 for a B with a symmetric sparsity pattern: the result has the pattern of B, so nothing is sorted or
+// merged.
 
 #pragma once
 
@@ -7,17 +7,17 @@
 #include <vector>
 
 #include "cpu/core/csr.h"
-#include "cpu/symmetrise/entry_counts.h"
-#include "cpu/symmetrise/merge_rows.h"
+#include "cpu/symmetrise/column_counts.h"
+#include "cpu/symmetrise/merge_transpose.h"
 #include "cpu/core/pages.h"
 
 namespace sg {
 
-constexpr int64_t kAheadMirror = 48;  // entries between the prefetch of a mirrored entry and its use
+constexpr int64_t kMirrorPrefetchDistance = 48;  // entries between the prefetch of a mirrored entry and its use
 
-// Whether every column has as many entries as its row: without that the pattern is not symmetric.
+// Whether column i has as many entries as row i, for every i: a necessary condition of a symmetric pattern.
 template <class Place>
-bool rows_as_long_as_columns(const Csr& b, const EntryCounts<Place>& counted) {
+bool row_and_column_counts_match(const Csr& b, const ColumnCounts<Place>& counted) {
   for (int64_t column = 0; column < b.columns; ++column) {
     int64_t count = 0;
     for (int64_t part = 0; part < counted.parts(); ++part) count += counted.of(part)[column];
@@ -26,12 +26,12 @@ bool rows_as_long_as_columns(const Csr& b, const EntryCounts<Place>& counted) {
   return true;
 }
 
-// Writes the result's columns, values and row sums; returns false, with anything in them, where the pattern is not
-// symmetric. The rows must be as long as the columns, and their columns ascending and distinct.
+// Writes the result's columns, values and row sums; returns false, with undefined output, where the pattern is not
+// symmetric. Row and column counts must match, and the rows must be sorted without duplicates.
 //
-// The rows i ask for their mirrored entries (j, i) in ascending order, so that of row j is always the next one there.
+// The rows i read their mirrored entries (j, i) in ascending order, so one cursor for each row j finds them.
 template <class Place>
-bool average_mirrored(const Csr& b, const float* values, const EntryCounts<Place>& counted, int32_t* columns,
+bool average_with_transpose(const Csr& b, const float* values, const ColumnCounts<Place>& counted, int32_t* columns,
                       float* averages, float* degrees) {
   std::vector<Place> next(static_cast<size_t>(counted.parts() * b.rows));
   for (int64_t row = 0; row < b.rows; ++row) {
@@ -41,7 +41,7 @@ bool average_mirrored(const Csr& b, const float* values, const EntryCounts<Place
       place += counted.of(part)[row];
     }
   }
-  // Side by side, a column and its value come with one miss instead of two.
+  // A column beside its value costs one cache miss instead of two.
   Scratch<Pair> packed(b.entries);
   Pair* pairs = packed.data();
   for_each_rows("", b, 8192, false, [&](int64_t begin, int64_t end) {
@@ -57,7 +57,7 @@ bool average_mirrored(const Csr& b, const float* values, const EntryCounts<Place
     for (int64_t i = counted.cuts[part]; i < counted.cuts[part + 1]; ++i) {
       bool mirrored = true;
       for (int64_t p = b.indptr[i]; p < b.indptr[i + 1]; ++p) {
-        if (p + kAheadMirror < past) prefetch(pairs + cursor[b.indices[p + kAheadMirror]]);
+        if (p + kMirrorPrefetchDistance < past) prefetch(pairs + cursor[b.indices[p + kMirrorPrefetchDistance]]);
         const Pair mirror = pairs[cursor[b.indices[p]]++];
         mirrored &= mirror.column == static_cast<int32_t>(i);
         averages[p] = 0.5f * (values[p] + mirror.value);

@@ -1,5 +1,5 @@
-// Two sorted rows into one, in place: a row of B, read from B itself, and a row of B^T that lies at the end of a region
-// as long as both together. The merged row begins where the region begins; the writing never overtakes the reading.
+// Merges a sorted row of B with the same row of B^T, in place. The row of B^T lies at the end of a region as long as
+// both rows together; the merged row starts at the start of the region, so no store overtakes a load.
 
 #pragma once
 
@@ -14,26 +14,26 @@ struct Pair {
   float value;
 };
 
-constexpr int64_t kLopsided = 16;  // times as many columns on one side
-constexpr int64_t kRun = 8;        // columns that are copied at a time
+constexpr int64_t kLopsided = 16;  // ratio of the lengths of two rows above which they are merged in runs
+constexpr int64_t kRun = 8;        // columns copied at a time
 
-// B by its entries, and the regions.
+// The entries of B, and the regions.
 struct Sides {
   const int32_t* columns;
   const float* values;
   Pair* pairs;
 };
 
-// B's entries [p, p_end) and the transpose's pairs [q, q_end) become the pairs from `to` on.
+// The state of a merge of B's entries [p, p_end) and the transpose's pairs [q, q_end) into the pairs from `to` on.
 struct MergingRow {
   int64_t p, p_end, q, q_end, to;
-  int64_t equal = 0;  // pairs that have the column of the pair before them
+  int64_t equal = 0;  // pairs with the same column as the previous pair
 
-  // So many steps cannot run past the end of either side.
+  // Steps that cannot pass the end of either side.
   int64_t safe_steps() const { return std::min(p_end - p, q_end - q); }
 
-  // Columns that both sides have come twice, B's first. Which side goes on is computed, not branched on, since it
-  // cannot be predicted.
+  // Appends the smaller column; a column of both sides is appended twice, B's entry first. The selection is branchless,
+  // since a branch would be mispredicted.
   void step(const Sides sides) {
     const Pair own{sides.columns[p], sides.values[p]}, other = sides.pairs[q];
     uint64_t forward, backward;
@@ -48,22 +48,22 @@ struct MergingRow {
     q += 1 - take;
   }
 
-  // Both sides have each column once.
+  // Merges two sides without duplicates.
   void finish_distinct(const Sides& sides) {
     for (int64_t steps = safe_steps(); steps > 0; steps = safe_steps()) {
       for (; steps > 0; --steps) step(sides);
     }
     for (; p < p_end; ++p) sides.pairs[to++] = {sides.columns[p], sides.values[p]};
-    to += q_end - q;  // what is left of the transpose lies there already
+    to += q_end - q;  // the rest of the transpose is in place already
   }
 
-  // Whether one side has so many columns more than the other that they come in long runs.
+  // Whether one side is so much longer that its columns come in long runs.
   bool lopsided() const {
     const int64_t own = p_end - p, other = q_end - q;
     return std::max(own, other) >= kLopsided * std::min(own, other);
   }
 
-  // Both sides have each column once: the runs of one side between the columns of the other.
+  // Merges two sides without duplicates: copies the runs of one side between the columns of the other.
   void finish_runs(const Sides& sides) {
     const auto copy = [&](int64_t count) {
       for (int64_t k = 0; k < count; ++k) sides.pairs[to + k] = {sides.columns[p + k], sides.values[p + k]};
@@ -94,11 +94,11 @@ struct MergingRow {
       equal += q < q_end && sides.pairs[q].column == own.column;
       sides.pairs[to++] = own;
     }
-    to += q_end - q;  // what is left of the transpose lies there already
+    to += q_end - q;  // the rest of the transpose is in place already
   }
 
-  // Columns come twice on a side: the values of either side are added up by themselves, in float64 and in their stored
-  // order, so the value of (i, j) has the same bits as that of (j, i).
+  // Merges two sides with duplicates. The values of each side are accumulated separately, in float64 and in stored
+  // order, so the values of (i, j) and (j, i) have the same bits.
   void finish_repeated(const Sides& sides) {
     while (p < p_end || q < q_end) {
       const bool first = q == q_end || (p < p_end && sides.columns[p] <= sides.pairs[q].column);
@@ -111,8 +111,9 @@ struct MergingRow {
   }
 };
 
-// Merges the rows [begin, end) of distinct columns; done(i, row) takes each finished row. A step waits for the one
-// before it, so two rows take turns; lopsided ones, those of one side among them, go by themselves.
+// Merges the rows [begin, end), which have no duplicates, and calls done(i, row) on each. A step depends on the
+// previous one, so two rows are interleaved to hide the latency. Lopsided rows, such as those with one empty side, are
+// not.
 template <class Start, class Done>
 void merge_distinct(const Sides& sides, int64_t begin, int64_t end, const Start& start, const Done& done) {
   struct Waiting {
@@ -155,7 +156,7 @@ void merge_distinct(const Sides& sides, int64_t begin, int64_t end, const Start&
   if (waiting) finish(first);
 }
 
-// The value where `yes` is 1, and 0 where it is 0, without a branch.
+// Returns `value` where `yes` is 1, and 0 where `yes` is 0, without a branch.
 inline float keep_if(int32_t yes, float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
@@ -164,7 +165,7 @@ inline float keep_if(int32_t yes, float value) {
   return value;
 }
 
-// Writes half of each value, those of equal columns added up, to `columns` and `values`. No column comes three times.
+// Writes half of each value, with the two values of equal columns added, to `columns` and `values`.
 inline void halve_pairs(const Pair* pairs, int64_t length, bool distinct, int32_t* columns, float* values) {
   if (distinct) {
     for (int64_t k = 0; k < length; ++k) {
@@ -184,7 +185,7 @@ inline void halve_pairs(const Pair* pairs, int64_t length, bool distinct, int32_
   }
 }
 
-// Four sums, so that an addition need not wait for the one before it.
+// Four partial sums, to hide the latency of the additions.
 inline float row_sum(const float* values, int64_t count) {
   double sum[4] = {};
   int64_t k = 0;

@@ -1,4 +1,4 @@
-// How many entries each column of a sparse matrix has, counted part by part of its rows.
+// The number of entries of each column of a sparse matrix, for each part of its rows.
 
 #pragma once
 
@@ -9,10 +9,10 @@
 
 namespace sg {
 
-// Place: uint32_t where twice the entries can be counted with it, else int64_t. Places of 32 bits stay in the
-// second-level cache twice as long.
+// Place: uint32_t where it can hold twice the number of entries, else int64_t. With 32 bits twice as many counts fit in
+// the second-level cache.
 template <class Place>
-struct EntryCounts {
+struct ColumnCounts {
   std::vector<int64_t> cuts;  // part k is the rows [cuts[k], cuts[k + 1])
   std::vector<Place> counts;  // [part][column]
   int64_t columns = 0;
@@ -22,10 +22,10 @@ struct EntryCounts {
   const Place* of(int64_t part) const { return counts.data() + part * columns; }
 };
 
-// Tests the matrix, looks at the order of its rows and counts, in one pass over the indices.
+// Checks the matrix, determines the order of its columns and counts, in one pass over the indices.
 template <class Place>
-RowOrder survey(const char* op, const Csr& csr, EntryCounts<Place>& out) {
-  // The counts are worth their memory only where the entries outnumber the columns.
+RowOrder check_and_count(const char* op, const Csr& csr, ColumnCounts<Place>& out) {
+  // More parts need more counts; they pay only where the entries outnumber the columns.
   const int64_t parts =
       std::min<int64_t>(part_count(csr.entries, 65536, 1), 1 + csr.entries / (2 * std::max<int64_t>(1, csr.columns)));
   out.cuts = cut_rows(csr, parts);

@@ -1,4 +1,4 @@
-// The squared length of a row of floats.
+// The squared norm of a row of floats, in float64.
 
 #pragma once
 
@@ -6,8 +6,8 @@
 
 namespace sg {
 
-// Eight sums side by side, so that the compiler may use vectors without changing the order of additions.
-inline double squares(const float* row, int64_t depth) {
+// Eight partial sums, so that the compiler can vectorise without changing the order of additions.
+inline double squared_norm(const float* row, int64_t depth) {
   constexpr int64_t kWidth = 8;
   double sum[kWidth] = {};
   int64_t k = 0;

@@ -1,4 +1,4 @@
-// A few directions, and the coordinates of rows in them.
+// A basis of a few directions, and the coordinates of rows in it.
 
 #pragma once
 
@@ -10,11 +10,11 @@
 
 namespace sg {
 
-class Directions {
+class Projection {
  public:
   // at(k, j): element k of direction j.
   template <class At>
-  Directions(int64_t depth, int64_t count, const At& at)
+  Projection(int64_t depth, int64_t count, const At& at)
       : depth_(depth),
         count_(count),
         slivers_((count + kTileColumns - 1) / kTileColumns),
@@ -27,8 +27,8 @@ class Directions {
     }
   }
 
-  // The coordinates of `count` rows that lie one behind the other, `stride` floats apart in `out`: each a chain of
-  // multiply-adds, so that they do not depend on which rows come together.
+  // Writes the coordinates of `count` consecutive rows to `out`, `stride` floats apart. Each is one chain of
+  // multiply-adds, so it does not depend on the other rows of the call.
   void project(const float* rows, int64_t count, float* out, int64_t stride) const {
     float always[kTileRows];
     std::fill(always, always + kTileRows, -std::numeric_limits<float>::infinity());

@@ -1,10 +1,10 @@
-// Short rows whose products are upper bounds of the products of long ones.
+// Upper bounds of dot products by the inequality of Cauchy and Schwarz, from short rows.
 //
-// With orthonormal directions P a row v is P a + r, so q . k = a_q . a_k + r_q . r_k, which is at most
-// a_q . a_k + |r_q| |r_k|: the product of the short rows (a, |r|). Features of a vision model lie close to few
-// directions, so most pairs are seen to be too far apart by an eighth of the multiply-adds, and most others by a third.
-// |r| is rounded up by all that rounding may do: where a bound is below a value, the long product as it is computed is
-// below it too, whatever the directions are. They decide only how much is saved.
+// With an orthonormal basis P a row v is P a + r, so q . k = a_q . a_k + r_q . r_k, which is at most a_q . a_k + |r_q|
+// |r_k|: the dot product of the short rows (a, |r|). Features of a vision model lie close to a subspace of low
+// dimension, so an eighth of the multiply-adds rejects most pairs, and a third rejects most of the others. |r| includes
+// a margin for all rounding errors: where a bound is below a value, the computed long product is below it too, for any
+// basis. The basis determines only how much is saved.
 
 #pragma once
 
@@ -13,44 +13,44 @@
 #include <limits>
 #include <vector>
 
-#include "cpu/affinity/directions.h"
-#include "cpu/affinity/squares.h"
+#include "cpu/affinity/projection.h"
+#include "cpu/affinity/squared_norm.h"
 
 namespace sg {
 
-// A part of what is known of a row: coordinates, and the length of the rest.
+// A level of bounds: the first coordinates of a row, and the norm of the residual.
 struct BoundLevel {
   int64_t coordinates;
-  int64_t offset;  // in the row's floats
+  int64_t offset;  // in the short row
 
   constexpr int64_t depth() const { return coordinates + 1; }
 };
 
-// The coordinates are stored once: the rest of the coarse level before them, that of the fine one behind them.
+// A short row is the residual norm of the coarse level, the coordinates, the residual norm of the fine level.
 constexpr BoundLevel kCoarse{31, 0}, kFine{95, 1};
 constexpr int64_t kBoundFloats = kFine.coordinates + 2;  // of a row
-constexpr int64_t kLeastLong = 256;                      // shorter rows are multiplied as they are,
-constexpr int64_t kLeastBounded = 4096;                  // and so are fewer
+constexpr int64_t kLeastLong = 256;                      // for shorter rows bounds do not pay,
+constexpr int64_t kLeastBounded = 4096;                  // nor for fewer rows
 constexpr int64_t kSampleRows = 1024;
 constexpr int kPowerSteps = 2;
-constexpr double kLeastExplained = 0.75;  // of the squares of the sample: with less, few bounds would be low enough
+constexpr double kLeastExplained = 0.75;  // share of the sample's squared norm; below it, bounds prune little
 
-// Of rows with a length beyond these, and of infinite ones, nothing is known: |r| is infinite.
+// Rows with a norm outside these limits, or with infinite elements, get an infinite |r|: nothing is pruned.
 constexpr double kShortestRow = 1e-15, kLongestRow = 1e15;
 
-class BoundRows {
+class UpperBounds {
  public:
-  // Finds directions for both matrices, (nodes, depth); `worthwhile` tells whether they explain enough.
-  BoundRows(const float* query, const float* key, int64_t nodes, int64_t depth) : depth_(depth) {
+  // Finds a basis for both matrices, (nodes, depth); `worthwhile` returns whether it explains enough.
+  UpperBounds(const float* query, const float* key, int64_t nodes, int64_t depth) : depth_(depth) {
     if (depth < kLeastLong || nodes < kLeastBounded) return;
     find(sample(query, key, nodes));
   }
 
-  bool worthwhile() const { return directions_ != nullptr; }
+  bool worthwhile() const { return projection_ != nullptr; }
 
-  // Writes the short rows of `count` rows that lie one behind the other, kBoundFloats each.
+  // Writes the short rows of `count` consecutive rows, kBoundFloats each.
   void write(const float* rows, int64_t count, float* out) const {
-    directions_->project(rows, count, out + kFine.offset, kBoundFloats);
+    projection_->project(rows, count, out + kFine.offset, kBoundFloats);
     for (int64_t i = 0; i < count; ++i) finish(rows + i * depth_, out + i * kBoundFloats);
   }
 
@@ -61,13 +61,13 @@ class BoundRows {
     return square >= kShortestRow * kShortestRow && square <= kLongestRow * kLongestRow;
   }
 
-  // Rows of unit length from all over both matrices; rows that are out of bounds become zeros.
+  // Returns evenly spaced rows of both matrices, scaled to unit norm; rows outside the limits become zeros.
   std::vector<float> sample(const float* query, const float* key, int64_t nodes) const {
     const int64_t matrices = query == key ? 1 : 2, each = std::min(nodes, kSampleRows / matrices);
     std::vector<float> rows(static_cast<size_t>(matrices * each * depth_), 0.0f);
     for (int64_t i = 0; i < matrices * each; ++i) {
       const float* row = (i < each ? query : key) + (i % each) * nodes / each * depth_;
-      const double square = squares(row, depth_);
+      const double square = squared_norm(row, depth_);
       if (!bounded(square)) continue;
       const float scale = static_cast<float>(1.0 / std::sqrt(square));
       for (int64_t k = 0; k < depth_; ++k) rows[i * depth_ + k] = scale * row[k];
@@ -75,14 +75,14 @@ class BoundRows {
     return rows;
   }
 
-  // Power steps on the sample's rows X, begun with some of them: P becomes an orthonormal basis of X^T X P.
+  // Subspace iteration on the sample's rows X, started with some of them: P becomes an orthonormal basis of X^T X P.
   void find(const std::vector<float>& rows) {
     const int64_t count = static_cast<int64_t>(rows.size()) / depth_;
     std::vector<float> columns(rows.size());
     for (int64_t i = 0; i < count; ++i) {
       for (int64_t k = 0; k < depth_; ++k) columns[k * count + i] = rows[i * depth_ + k];
     }
-    std::vector<double> basis(static_cast<size_t>(kCoordinates * depth_));  // direction by direction
+    std::vector<double> basis(static_cast<size_t>(kCoordinates * depth_));  // [direction][element]
     for (int64_t j = 0; j < kCoordinates; ++j) {
       std::copy_n(rows.data() + j * count / kCoordinates * depth_, depth_, basis.data() + j * depth_);
     }
@@ -90,8 +90,8 @@ class BoundRows {
     std::vector<float> coordinates(static_cast<size_t>(count * kCoordinates)),
         sums(static_cast<size_t>(depth_ * kCoordinates));
     for (int step = 0; step < kPowerSteps && width > 0; ++step) {
-      as_directions(basis, width).project(rows.data(), count, coordinates.data(), width);
-      const Directions weights(count, width, [&](int64_t i, int64_t j) { return coordinates[i * width + j]; });
+      as_projection(basis, width).project(rows.data(), count, coordinates.data(), width);
+      const Projection weights(count, width, [&](int64_t i, int64_t j) { return coordinates[i * width + j]; });
       weights.project(columns.data(), depth_, sums.data(), width);
       for (int64_t j = 0; j < width; ++j) {
         for (int64_t k = 0; k < depth_; ++k) basis[j * depth_ + k] = static_cast<double>(sums[k * width + j]);
@@ -99,20 +99,20 @@ class BoundRows {
       width = orthonormalise(basis, width);
     }
     if (width == 0) return;
-    auto found = std::make_unique<Directions>(as_directions(basis, width));
+    auto found = std::make_unique<Projection>(as_projection(basis, width));
     found->project(rows.data(), count, coordinates.data(), width);
-    const double explained = squares(coordinates.data(), count * width);
-    if (!(explained >= kLeastExplained * squares(rows.data(), count * depth_))) return;
-    directions_ = std::move(found);
+    const double explained = squared_norm(coordinates.data(), count * width);
+    if (!(explained >= kLeastExplained * squared_norm(rows.data(), count * depth_))) return;
+    projection_ = std::move(found);
     set_margin(basis, width);
   }
 
-  Directions as_directions(const std::vector<double>& basis, int64_t width) const {
-    return Directions(depth_, width, [&](int64_t k, int64_t j) { return static_cast<float>(basis[j * depth_ + k]); });
+  Projection as_projection(const std::vector<double>& basis, int64_t width) const {
+    return Projection(depth_, width, [&](int64_t k, int64_t j) { return static_cast<float>(basis[j * depth_ + k]); });
   }
 
-  // Gram and Schmidt, each direction twice. Leaves out what depends on the directions before it, and returns how many
-  // are left.
+  // Gram-Schmidt orthonormalisation, with each projection repeated once. Drops linearly dependent directions and
+  // returns the number of the others.
   int64_t orthonormalise(std::vector<double>& basis, int64_t count) const {
     int64_t kept = 0;
     for (int64_t j = 0; j < count; ++j) {
@@ -144,12 +144,12 @@ class BoundRows {
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
   }
 
-  // What rounding may add to a product, relative to the lengths of its rows. Write a = P^T v + e and P^T P = I + E for
-  // the numbers as they are stored; u = 2^-24, and a sum of n products is off by at most (n + 2) u times the lengths
-  // (N. J. Higham, Accuracy and Stability of Numerical Algorithms, section 3.1; twice that without fused ones).
+  // Bound of the rounding error of a product, relative to the norms of its rows. Write a = P^T v + e and P^T P = I + E
+  // for the stored numbers; u = 2^-24, and the error of a sum of n products is at most (n + 2) u times the norms
+  // (N. J. Higham, Accuracy and Stability of Numerical Algorithms, section 3.1; twice that without FMA).
   //   |E| <= defect, measured in float64; |e| <= error |v|.
   //   q . k <= a_q . a_k + |r_q| |r_k| + (3 defect + 2 error) |q| |k|, |r|^2 <= |v|^2 - |a|^2 + (2 error + defect) |v|^2
-  // up to products of defect and error, which the tenth added at the end exceeds, and both products are rounded.
+  // up to products of defect and error, which the final factor 1.1 covers, and the rounding of both products.
   void set_margin(const std::vector<double>& basis, int64_t width) {
     double defect = 0;
     std::vector<double> stored(basis.size());
@@ -166,14 +166,14 @@ class BoundRows {
     margin_ = 1.1 * (4 * defect + 4 * error + rounding(depth_) + 2 * rounding(kFine.depth()));
   }
 
-  // Puts the rests to the coordinates. What is known of |r|^2 and the margin of a product are added under the root: the
-  // product of two such roots is at least |r_q| |r_k| + margin |q| |k|.
+  // Adds the residual norms to the coordinates. The margin of a product is added to |r|^2 under the root: by the
+  // inequality of Cauchy and Schwarz the product of two such roots is at least |r_q| |r_k| + margin |q| |k|.
   void finish(const float* row, float* out) const {
     float& coarse_rest = out[kCoarse.offset];
     float* coordinates = out + kFine.offset;
     float& fine_rest = out[kBoundFloats - 1];
-    const int64_t width = directions_->count();
-    const double square = squares(row, depth_);
+    const int64_t width = projection_->count();
+    const double square = squared_norm(row, depth_);
     if (square == 0 || !bounded(square)) {
       std::fill(out, out + kBoundFloats, 0.0f);
       if (square != 0) coarse_rest = fine_rest = std::numeric_limits<float>::infinity();
@@ -181,7 +181,7 @@ class BoundRows {
     }
     std::fill(coordinates + width, coordinates + kCoordinates, 0.0f);
     const auto rest = [&](const BoundLevel& level) {
-      const double left = std::max(0.0, square - squares(coordinates, level.coordinates)) + margin_ * square;
+      const double left = std::max(0.0, square - squared_norm(coordinates, level.coordinates)) + margin_ * square;
       return static_cast<float>(std::sqrt(left) * (1 + 0x1p-22));
     };
     coarse_rest = rest(kCoarse);
@@ -189,7 +189,7 @@ class BoundRows {
   }
 
   int64_t depth_;
-  std::unique_ptr<const Directions> directions_;
+  std::unique_ptr<const Projection> projection_;
   double margin_ = 0;
 };
 
