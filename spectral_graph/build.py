@@ -1,4 +1,4 @@
-"""`python -m spectral_graph.build`: the whole way from images to the report."""
+"""`python -m spectral_graph.build`: all stages, from images to the report."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ STAGES = ("extract", "graph", "solve", "orthogonalise", "segment", "evaluate", "
 KINDS = ("vv", "qk", "kk")
 
 PLACE = frozenset({"device", "root"})
-"""Options that say only where something is computed or lies: what was begun may go on with other values."""
+"""Options that say only where something is computed or stored: a run may be resumed with other values."""
 
 Kind = Literal["vv", "qk", "kk"]
 
@@ -113,7 +113,7 @@ class RunConfig(BaseModel):
         "extract",
         "cpu",
         "where the model runs and the solver chebyshev works: cpu, cuda or cuda:N; the rest of all stages is done on "
-        "the CPU; a run may go on with another",
+        "the CPU; a run may be resumed with another",
     )
 
     scope: Literal["batch", "dataset"] = option(

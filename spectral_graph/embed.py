@@ -9,23 +9,21 @@ graph a layer, merged into one normalised operator, whose leading eigenvectors a
 
 from __future__ import annotations
 
-import numbers
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
+from spectral_graph.arguments import as_arguments, seed_of, temporary_folder
 from spectral_graph.config import RunConfig, make_config
-from spectral_graph.errors import ConfigError, DiskFullError, GraphError, SolverError, SpectralGraphWarning
+from spectral_graph.errors import ConfigError, GraphError, SpectralGraphWarning
 from spectral_graph.features.device import find_device, reporting_full_memory
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
-from spectral_graph.graph.facts import GraphFacts
+from spectral_graph.graph.facts import FactCounter
 from spectral_graph.graph.hubs import Hubs
 from spectral_graph.graph.layer_lists import LayerLists
 from spectral_graph.graph.merge import Normalisation, write_merged
@@ -171,52 +169,6 @@ def spectral_embedding(
     return found
 
 
-@contextmanager
-def as_arguments(channels: str = "n_components") -> Iterator[None]:
-    """Name options in errors as the public functions call them; `channels` is what they call the number of columns."""
-    try:
-        yield
-    except (ConfigError, SolverError) as error:
-        text = str(error).replace("`channels", f"`{channels}").replace("`seed", "`random_state")
-        raise type(error)(text) from None
-
-
-@contextmanager
-def temporary_folder(scratch: str | Path | None) -> Iterator[Path]:
-    """Make a folder in `scratch`, or where the system keeps temporary files, and remove it at the end.
-
-    Raises:
-        ConfigError: there is no folder `scratch`.
-        DiskFullError: its disk is full.
-    """
-    if scratch is not None and not Path(scratch).is_dir():
-        raise ConfigError(f"`scratch={scratch}`: there is no such folder; make it, or name another")
-    try:
-        with tempfile.TemporaryDirectory(prefix="spectral-graph-", dir=scratch) as name:
-            yield Path(name)
-    except DiskFullError as error:
-        raise DiskFullError(
-            f"{error.problem}; free some space, or name a folder on another disk as `scratch`"
-        ) from error
-
-
-def seed_of(random_state: Any) -> int:
-    """Return the seed that a `random_state` stands for, as scikit-learn's functions take it.
-
-    Raises:
-        ConfigError: it is neither a whole number of 0 or more, a generator of NumPy, nor None.
-    """
-    if random_state is None:
-        return int(np.random.default_rng().integers(2**31))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool) and int(random_state) >= 0:
-        return int(random_state)
-    raise ConfigError(f"`random_state={random_state!r}`: give a whole number, 0 or more, a generator of NumPy, or None")
-
-
 def _shortcomings(found: Embedding, config: RunConfig) -> list[str]:
     """Return in what the result falls short of what was asked."""
     texts = [*missed_recall(found.recall, found.recall_asked), *not_converged(found.residuals, config.tol)]
@@ -320,7 +272,7 @@ def build_graph(
     store = GraphStore.create(work / "graph.zarr", {"nodes": nodes, "rounds": 1})
     bounds = plan_blocks(image_ptr, config.block)
     names = [f"layer.{index:03d}" for index in range(len(layers))]
-    known, recall = GraphFacts(nodes), []
+    known, recall = FactCounter(nodes), []
     for index, (name, sides) in enumerate(zip(names, layers, strict=True)):
         rows, means = zip(*(ready_rows(side, config.centre, f"layer {index}") for side in sides), strict=True)
         lists = LayerLists(rows[0], rows[1] if len(rows) > 1 else None, (means[0], means[-1]), image_ptr, selection)

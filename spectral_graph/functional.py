@@ -9,17 +9,15 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from spectral_graph.arguments import as_arguments, seed_of, temporary_folder
 from spectral_graph.config import make_config
 from spectral_graph.embed import (
     Features,
     MergedGraph,
-    as_arguments,
     build_graph,
     leading_eigenvectors,
     missed_recall,
     not_converged,
-    seed_of,
-    temporary_folder,
 )
 from spectral_graph.errors import ConfigError, GraphError, SpectralGraphWarning
 from spectral_graph.features.device import find_device
@@ -99,7 +97,7 @@ def neighbours(
         config = make_config({**options, "seed": seed_of(random_state)})
         layers = split_layers(X)
         if len(layers) > 1:
-            raise GraphError(f"X has {len(layers)} layers, and each has a graph of its own; call neighbours for each")
+            raise GraphError(f"X has {len(layers)} layers, and each has its own graph; call neighbours for each")
         given = nodes_per_image is not None or image_ptr is not None
         starts = first_nodes(layers[0][0].shape[0], nodes_per_image, image_ptr) if given else None
         graph = build_graph(layers, starts, config, work)

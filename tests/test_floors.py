@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the lowest to the highest. Units (folders and files of the top floor) on one floor do not import each other.
 FLOORS = (
     ("errors", "memory", "one_thread", "version"),
-    ("grid_map", "io", "options", "text"),
+    ("arguments", "grid_map", "io", "options", "text"),
     ("config", "node_rows", "ops", "progress"),
     ("bank", "data", "features"),
     ("distributed",),

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "spectral-graph"
         from spectral_graph.cli import commands
 
         return commands.main(arguments, program)
-    except KeyboardInterrupt:  # before there was anything to go on with
+    except KeyboardInterrupt:  # before there was anything to resume
         return STOPPED
     finally:
         terminal.settle()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from spectral_graph.graph.facts import Facts, fact_labels
+from spectral_graph.graph.facts import GraphFacts, fact_labels
 from spectral_graph.runs.facts import (
     AffinityRecord,
     BankRecord,
@@ -130,7 +130,7 @@ def _bank(bank: BankRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _layers(layers: list[tuple[str, Facts]], width: int) -> list[str]:
+def _layers(layers: list[tuple[str, GraphFacts]], width: int) -> list[str]:
     labels = fact_labels()
     columns = [Column("layer", False), *map(Column, labels.values())]
     rows = [[name, *(_fact(found, fact) for fact in labels)] for name, found in layers]
@@ -139,7 +139,7 @@ def _layers(layers: list[tuple[str, Facts]], width: int) -> list[str]:
     return lines + (fields([("warning", f"recall below what was asked: {', '.join(short)}")], width) if short else [])
 
 
-def _fact(found: Facts, fact: str) -> str:
+def _fact(found: GraphFacts, fact: str) -> str:
     value: Any = found.get(fact)
     if value is None:
         return _NONE
@@ -148,7 +148,7 @@ def _fact(found: Facts, fact: str) -> str:
     return text if share is None else f"{text} ({share:.2%})"
 
 
-def _in_degrees(layers: list[tuple[str, Facts]], width: int) -> list[str]:
+def _in_degrees(layers: list[tuple[str, GraphFacts]], width: int) -> list[str]:
     shares = list(dict.fromkeys(share for _, found in layers for share in found["in_degree_quantiles"]))
     columns = [Column("in-degree of", False), *(Column(f"{float(share):.0%}") for share in shares), Column("largest")]
     rows = [

@@ -1,6 +1,6 @@
 """Facts about a graph, counted block by block: edges, isolated nodes, hubs, connected components.
 
-A new fact is a field of `Facts` and an entry of `GraphFacts.summary`.
+A new fact is a field of `GraphFacts` and an entry of `FactCounter.summary`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _share(text: str) -> str:
     return text
 
 
-class Facts(TypedDict):
+class GraphFacts(TypedDict):
     """Facts about the graph of one layer, or of all layers; graphs of earlier versions have fewer.
 
     The order of the fields is that of the table of `spectral-graph info`, which shows those with a description. The
@@ -62,11 +62,11 @@ class Facts(TypedDict):
 
 def fact_labels() -> dict[str, str]:
     """Return the labels of the facts that tables show, by their names, in the order of the columns."""
-    fields = TypeAdapter(Facts).json_schema()["properties"]
+    fields = TypeAdapter(GraphFacts).json_schema()["properties"]
     return {name: field["description"] for name, field in fields.items() if "description" in field}
 
 
-class GraphFacts:
+class FactCounter:
     """Counts the facts over the blocks of one layer; `include` joins those of several layers.
 
     Memory: two numbers a node, and one block.
@@ -97,7 +97,7 @@ class GraphFacts:
         self._touched[block.rows[np.diff(block.indptr) > 0]] = True
         self._join_block(block)
 
-    def include(self, other: GraphFacts, g: csr_array | None = None) -> None:
+    def include(self, other: FactCounter, g: csr_array | None = None) -> None:
         """Count all blocks that `other` has counted.
 
         Args:
@@ -167,7 +167,7 @@ class GraphFacts:
         """The number of connected components; each isolated node is one."""
         return len(np.unique(self._component))
 
-    def summary(self) -> Facts:
+    def summary(self) -> GraphFacts:
         """Return the facts as plain numbers."""
         sizes = np.bincount(self._component, minlength=1)
         below = np.cumsum(self._chosen)

@@ -42,7 +42,7 @@ def keep_best(lists: CsrRows, count: int) -> CsrRows:
 
 
 def keep_common(lists: CsrRows, other: CsrRows, nodes: int) -> CsrRows:
-    """Return the entries of `lists` whose place is stored in `other`, the same rows, too."""
+    """Return the entries of `lists` whose position is also stored in `other`, the same rows."""
     mine = CsrRows(lists.indptr, lists.indices, np.ones(len(lists.indices), np.int8))
     theirs = CsrRows(other.indptr, other.indices, np.full(len(other.indices), 2, np.int8))
     both = CsrRows.from_scipy(mine.to_scipy(nodes) + theirs.to_scipy(nodes))

@@ -77,10 +77,10 @@ def read_part(path: Path, index: int) -> np.ndarray:
             file.seek(int(table[:index, 0].sum()), os.SEEK_CUR)
             content = np.fromfile(file, np.uint8, size)
     except (OSError, ValueError, IndexError) as error:
-        raise FormatError(f"{path} is damaged ({error}); run the same command again, it is made anew") from None
+        raise FormatError(f"{path} is damaged ({error}); run the same command again, which rebuilds it") from None
     if len(content) != size or google_crc32c.value(content) != crc:
         raise FormatError(
-            f"{path} is damaged: the checksum of part {index} differs; run the same command again, it is made anew"
+            f"{path} is damaged: the checksum of part {index} differs; run the same command again, which rebuilds it"
         )
     return content
 

@@ -77,9 +77,9 @@ def merge_layers(
     Args:
         blocks: one block a layer, all of the same images.
         normalisation: see `normalise`.
-        degrees: of blocks with columns of their own, the degrees (nodes,) of all nodes, one array a layer.
+        degrees: of blocks that have separate columns, the degrees (nodes,) of all nodes, one array a layer.
         maps: g of each layer, None where it has the run's nodes; None if all have.
-        nodes: of the run; the columns of the result where the blocks have columns of their own. By default those of
+        nodes: of the run; the columns of the result where the blocks have separate columns. By default those of
             the first layer.
     """
     maps = maps or [None] * len(blocks)

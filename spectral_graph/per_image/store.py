@@ -41,7 +41,7 @@ LONGEST = 1024
 """Pixels of the longest side of a picture."""
 _GAP = 6
 """Pixels between the pictures of eigenvectors."""
-_CURE = "compute its photos anew with `force`, or name another folder with `out`"
+_CURE = "recompute its photos with `force`, or name another folder with `out`"
 
 
 class _About(TypedDict):

@@ -24,7 +24,7 @@ from spectral_graph.remote.published import Entry, entry_of
 from spectral_graph.remote.stage_files import refuse_link
 
 STATE, LINES = ".remote.json", ".remote.jsonl"
-_CURE = "remove it, and the same command compares the files anew"
+_CURE = "remove it and run the same command, which compares the files again"
 
 
 class _State(TypedDict):

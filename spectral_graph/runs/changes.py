@@ -1,4 +1,4 @@
-"""Refusing to go on with a run under other options, or with other input, than those that made it."""
+"""Refuse to resume a run with other options or other input than those that made it."""
 
 from __future__ import annotations
 

@@ -51,13 +51,13 @@ class RunDirectory:
         comm: the processes that work on it together; the first of them holds the lock and writes run.json.
     """
 
-    def __init__(self, path: Path, comm: Comm = ONE_PROCESS) -> None:
-        self.path, self._world = path, comm
+    def __init__(self, path: str | Path, comm: Comm = ONE_PROCESS) -> None:
+        self.path, self._comm = Path(path), comm
         self.manifest: dict[str, Any] = {}
         self._lock: int | None = None
 
     def __enter__(self) -> RunDirectory:
-        if not self._world.is_rank0:
+        if not self._comm.is_rank0:
             return self
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"`out={self.path}`: this is a file; name a folder")
@@ -99,7 +99,7 @@ class RunDirectory:
         labels: str = "",
         weights: str = "",
     ) -> None:
-        """Take up the run that lies here, or start a new one; all processes that work on it must call.
+        """Resume the run in this folder, or start a new one; all processes that work on it must call.
 
         Args:
             config: the options of this call.
@@ -114,25 +114,25 @@ class RunDirectory:
             ConfigError: the processes do not all see this folder.
         """
         self._require_shared()
-        if self._world.is_rank0:
+        if self._comm.is_rank0:
             inputs = {"fingerprint": fingerprint, "labels_fingerprint": labels, "weights_fingerprint": weights}
             self._take_up(config, preset, inputs, force)
-        self._world.barrier()
-        if not self._world.is_rank0:
+        self._comm.barrier()
+        if not self._comm.is_rank0:
             self.manifest = read_manifest(self.path)
 
     def _require_shared(self) -> None:
         """Refuse, in all processes, a folder of this path that is another one in some of them."""
-        if self._world.size == 1:
+        if self._comm.size == 1:
             return
         mark = np.frombuffer(os.urandom(8), np.int64)
         if self._lock is not None:
             os.pwrite(self._lock, mark.tobytes(), 0)
             os.fsync(self._lock)
-        mark = self._world.broadcast(mark)
+        mark = self._comm.broadcast(mark)
         lock = self.path / ".lock"
         sees = lock.is_file() and lock.read_bytes() == mark.tobytes()
-        blind = [rank for rank, seen in enumerate(self._world.gather(np.array([sees], np.int64))) if not seen[0]]
+        blind = [rank for rank, seen in enumerate(self._comm.gather(np.array([sees], np.int64))) if not seen[0]]
         if blind:
             raise ConfigError(
                 f"process {blind[0]} does not see the folder {self.path} that process 0 works in; name one that all "
@@ -156,7 +156,7 @@ class RunDirectory:
                 self.forget(force)
         options, named = config.model_dump(mode="json"), weights_option(config)
         if not inputs["weights_fingerprint"] and self.manifest.get("config", {}).get(named) == options[named]:
-            # A file that is gone, which a finished extraction does not mind.
+            # The weights were removed after the extraction, which is finished.
             inputs["weights_fingerprint"] = self.manifest.get("weights_fingerprint", "")
         self.manifest.update(version=__version__, versions=versions(), preset=preset, config=options, **inputs)
         self.manifest.setdefault("given", self.manifest["config"])  # until the caller notes what was given
@@ -164,7 +164,7 @@ class RunDirectory:
         self.save()
 
     def _has_begun(self, stage: str) -> bool:
-        """Tell whether options count: an option that ended a stage before it wrote anything may be mended."""
+        """Return whether a stage has written something; until then its options may still be corrected."""
         state = self.manifest["stages"][stage]["state"]
         return state == "complete" or (state == "running" and any(path.exists() for path in self._outputs(stage)))
 
@@ -197,14 +197,14 @@ class RunDirectory:
         record["state"] = "running"
         self.save()
         reset_peak()
-        began, sent = time.monotonic(), self._world.sent
+        began, sent = time.monotonic(), self._comm.sent
         peak = 0
         try:
             yield record
-            found = np.array([peak_bytes(), self._world.sent - sent])
-            peak, most_sent = (int(largest) for largest in np.max(self._world.gather(found), axis=0))
-            if self._world.size > 1:
-                record["processes"], record["sent_bytes"] = self._world.size, most_sent
+            found = np.array([peak_bytes(), self._comm.sent - sent])
+            peak, most_sent = (int(largest) for largest in np.max(self._comm.gather(found), axis=0))
+            if self._comm.size > 1:
+                record["processes"], record["sent_bytes"] = self._comm.size, most_sent
             record["state"] = "complete"
         finally:
             record["seconds"] = record.get("seconds", 0.0) + time.monotonic() - began
@@ -212,12 +212,12 @@ class RunDirectory:
             self.save()
 
     def complete(self, name: str) -> bool:
-        """Tell whether a stage is finished."""
+        """Return whether a stage is finished."""
         return bool(self.manifest["stages"][name]["state"] == "complete")
 
     def save(self) -> None:
-        """Write run.json, in the process that leads."""
-        if self._world.is_rank0:
+        """Write run.json; rank 0 does."""
+        if self._comm.is_rank0:
             write_json(self.path / "run.json", self.manifest)
 
     def folder(self, kind: str) -> Path:

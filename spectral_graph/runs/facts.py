@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from spectral_graph.bank import Bank
 from spectral_graph.config import STAGES
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.graph.facts import Facts
+from spectral_graph.graph.facts import GraphFacts
 from spectral_graph.runs.graph_attributes import graph_attributes
 from spectral_graph.runs.image_table import ImageTable
 from spectral_graph.runs.manifest import read_manifest
@@ -54,8 +54,8 @@ class GraphRecord(TypedDict):
     batch: int | None
     rounds: int | None
     neighbours: str | None
-    layers: dict[str, Facts] | None
-    all: Facts | None
+    layers: dict[str, GraphFacts] | None
+    all: GraphFacts | None
 
 
 class SolutionRecord(TypedDict):

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.blocks import GraphStore
-from spectral_graph.graph.facts import Facts
+from spectral_graph.graph.facts import GraphFacts
 from spectral_graph.io.inside import PlainName, PlainNames
 from spectral_graph.io.validation import validated
 
@@ -19,12 +19,12 @@ _CURE = "recompute with `force=graph`"
 class AllFacts(TypedDict):
     """The facts of each layer and of all layers."""
 
-    layers: dict[str, Facts]
-    all: Facts
+    layers: dict[str, GraphFacts]
+    all: GraphFacts
 
 
 class Coarse(TypedDict):
-    """Layers whose graphs have the nodes of their own, coarser grids (`spectral_graph.graph.layer_grids`)."""
+    """Layers whose graphs have the nodes of the layer's coarser grid (`spectral_graph.graph.layer_grids`)."""
 
     mode: Literal["bilinear", "area"]
     grids: dict[PlainName, Annotated[list[Annotated[int, Field(gt=0, lt=2**15)]], Field(min_length=2, max_length=2)]]

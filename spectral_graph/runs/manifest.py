@@ -18,7 +18,7 @@ from spectral_graph.io.validation import validated
 FORMAT = 1
 FORGETTING = "forgetting"
 """Entry of run.json while the results of a stage, and of those after it, are being removed: the stage."""
-_CURE = "compute the run anew in another folder"
+_CURE = "recompute the run in another folder"
 RENAMED = {"yardstick": "optimality"}
 """Options and notes of runs of earlier versions, and their names today."""
 
@@ -88,7 +88,7 @@ def checked_manifest(manifest: Any, place: Path | str, cure: str) -> dict[str, A
     untold = [name for name in STAGES if name not in manifest["stages"]]
     untold += [] if manifest.get(FORGETTING, STAGES[0]) in STAGES else [shown(manifest[FORGETTING])]
     if untold:
-        raise FormatError(f"{place} is damaged (it does not tell of stage {untold[0]}); {cure}")
+        raise FormatError(f"{place} is damaged (it has no stage {untold[0]}); {cure}")
     if FORGETTING in manifest:
         forgotten = STAGES[STAGES.index(manifest[FORGETTING]) :]
         kept = [name for name in forgotten if manifest["stages"][name]["state"] != "open"]
@@ -106,7 +106,7 @@ def renamed(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def no_run(command: str, run: Path, url: str | None = None) -> MissingDataError:
-    """Return the error of a command that goes on with a run, where there is none and no data set was named.
+    """Return the error of a command that resumes a run, where there is none and no data set was named.
 
     Args:
         command: the stage that was called for.
@@ -118,5 +118,5 @@ def no_run(command: str, run: Path, url: str | None = None) -> MissingDataError:
     meant = f"did you mean {run.parent / near[0]}? If not, " if near else ""
     return MissingDataError(
         f"{url or run} holds no run (no run.json); {meant}make one with: spectral-graph build --out {url or run}, or "
-        f"name the data set that {command} shall start from with `dataset`"
+        f"name the data set that {command} starts from with `dataset`"
     )

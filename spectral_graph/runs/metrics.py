@@ -119,5 +119,5 @@ def read_metrics(path: Path, kinds: Iterable[str]) -> Metrics:
     metrics = validated(read_json(path, _CURE), _FORM, path, _CURE)
     for kind in (*kinds, BASELINE):
         if kind not in metrics["methods"] or (kind != BASELINE and kind not in metrics["spectrum"]):
-            raise FormatError(f"{path} is damaged (it does not tell of {TITLES[kind]}); {_CURE}")
+            raise FormatError(f"{path} is damaged (it has no entry for {TITLES[kind]}); {_CURE}")
     return metrics

@@ -45,7 +45,7 @@ class HostColumns:
             target[:] = part[:, locked:]
 
     def unpack(self, part: np.ndarray, x: np.ndarray, locked: int) -> None:
-        """Write the last columns of x; the others are read and written, too: it goes by whole rows."""
+        """Write the last columns of x. The others are read and written as well, because rows are written whole."""
         for into, rows, _ in row_parts([x, part], [x]):
             into[:, locked:] = rows
 

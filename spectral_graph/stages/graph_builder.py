@@ -13,7 +13,7 @@ from spectral_graph.config import RunConfig
 from spectral_graph.features.store import FeatureStore
 from spectral_graph.graph.affinity import TENSORS
 from spectral_graph.graph.blocks import Block, GraphStore
-from spectral_graph.graph.facts import GraphFacts
+from spectral_graph.graph.facts import FactCounter
 from spectral_graph.graph.layer_grids import coarse_attribute, layer_map
 from spectral_graph.graph.neighbours import falls_short, shortfall
 from spectral_graph.graph.selection import Selection
@@ -41,7 +41,7 @@ class GraphBuilder:
     features: FeatureStore
     kind: str
     _means: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict)
-    _facts: dict[str, GraphFacts] = field(default_factory=dict)
+    _facts: dict[str, FactCounter] = field(default_factory=dict)
 
     @property
     def config(self) -> RunConfig:
@@ -80,7 +80,7 @@ class GraphBuilder:
         return h * w
 
     def selection_for(self, layer: str, images: int) -> Selection:
-        """Return how neighbours are chosen among so many images; a coarse grid may have fewer nodes than are wanted."""
+        """Return how neighbours are chosen among `images` images; a coarse grid may have fewer nodes than wanted."""
         if not self.on_own_grid(layer):
             return self.selection
         return self.selection.within(np.full(images, self.nodes_per_image(layer)))
@@ -141,7 +141,7 @@ class GraphBuilder:
     def count(self, layer: str, block: Block) -> None:
         """Count a block in the facts of its layer."""
         nodes = len(self.table.images) * self.nodes_per_image(layer)
-        self._facts.setdefault(layer, GraphFacts(nodes)).add(block)
+        self._facts.setdefault(layer, FactCounter(nodes)).add(block)
 
     def finish(self, store: GraphStore) -> None:
         """Note the facts of each layer, and of all layers together, in the store of a graph that is built.
@@ -149,7 +149,7 @@ class GraphBuilder:
         A layer whose search reached less recall than it was asked for is reported.
         """
         remove(store.path / WORK)
-        everything = GraphFacts(self.table.nodes)
+        everything = FactCounter(self.table.nodes)
         for layer in self.table.layers:
             everything.include(self._facts[layer], layer_map(store.attributes, layer))
         by_layer = {layer: self._facts[layer].summary() for layer in self.table.layers}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spectral_graph.cli.commands import make_parser
+from spectral_graph.cli.parser import make_parser
 from spectral_graph.config import RunConfig
 from spectral_graph.per_image.options import ImageConfig
 

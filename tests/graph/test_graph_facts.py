@@ -9,7 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse import random as sparse_random
 
 from spectral_graph.graph.blocks import Block, local_columns
-from spectral_graph.graph.facts import GraphFacts
+from spectral_graph.graph.facts import FactCounter
 from spectral_graph.grid_map import grid_map
 
 
@@ -39,7 +39,7 @@ def test_a_coarse_layer_joins_the_nodes_that_g_takes_to_it(mode, images, grids, 
     edges = generator.integers(0, images * coarse, (generator.integers(0, 2 * images), 2))
     edges = edges[edges[:, 0] != edges[:, 1]]
     matrix = symmetric(images * coarse, edges)
-    layer, everything, union = GraphFacts(images * coarse), GraphFacts(nodes), networkx.Graph()
+    layer, everything, union = FactCounter(images * coarse), FactCounter(nodes), networkx.Graph()
     layer.add(block(np.arange(images * coarse), matrix, np.zeros(images * coarse, np.int32)))
     everything.include(layer, g)
     union.add_nodes_from(range(nodes))
@@ -56,7 +56,7 @@ def test_a_coarse_layer_joins_the_nodes_that_g_takes_to_it(mode, images, grids, 
 @given(st.integers(2, 25), st.integers(1, 4), st.integers(0, 1000))
 def test_components_isolated_nodes_and_in_degrees_of_mini_batches(nodes, blocks, seed):
     generator = np.random.default_rng(seed)
-    facts, union = GraphFacts(nodes), networkx.Graph()
+    facts, union = FactCounter(nodes), networkx.Graph()
     union.add_nodes_from(range(nodes))
     edges, chosen = 0, []
     for _ in range(blocks):
@@ -83,10 +83,10 @@ def test_components_isolated_nodes_and_in_degrees_of_mini_batches(nodes, blocks,
 @given(st.integers(2, 40), st.integers(1, 12), st.integers(1, 3), st.integers(0, 1000))
 def test_ranges_of_rows_of_several_layers_equal_networkx(nodes, per_block, layers, seed):
     generator = np.random.default_rng(seed)
-    everything, union = GraphFacts(nodes), networkx.Graph()
+    everything, union = FactCounter(nodes), networkx.Graph()
     union.add_nodes_from(range(nodes))
     for layer in range(layers):
-        facts, graph = GraphFacts(nodes), networkx.Graph()
+        facts, graph = FactCounter(nodes), networkx.Graph()
         graph.add_nodes_from(range(nodes))
         pairs = random_edges(generator, nodes)
         matrix = symmetric(nodes, pairs)

@@ -96,7 +96,7 @@ def test_a_kill_before_the_options_are_noted_loses_nothing(tmp_path, options):
     [
         (lambda _: [], "it is no JSON object"),
         (lambda m: m | {"format": 7}, "has format 7, this version reads 1"),
-        (lambda m: m | {"stages": {}}, "does not tell of stage extract"),
+        (lambda m: m | {"stages": {}}, "has no stage extract"),
         (lambda m: m | {"stages": m["stages"] | {"solve": {}}}, "stages.solve.state: field required"),
         (lambda m: {name: value for name, value in m.items() if name != "config"}, "config: field required"),
     ],

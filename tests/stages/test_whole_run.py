@@ -190,7 +190,7 @@ def test_a_process_that_is_asked_to_stop_says_so(options, tmp_path, number, code
     process.send_signal(number)
     said = process.communicate()[1]
     assert process.returncode == code
-    assert said.strip() == "stopped; the same command goes on from here"
+    assert said.strip() == "stopped; run the same command to resume"
 
 
 def test_a_changed_option_is_refused_and_named(options, tmp_path):
