@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
+from dense_graph import EXACT, best, dense_operator, scene, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.csgraph import laplacian
-from test_embed import EXACT, best, dense_operator, scene, unit
 
 import spectral_graph as sg
 from spectral_graph.errors import ConfigError, FeatureError, GraphError, SolverError, SpectralGraphWarning

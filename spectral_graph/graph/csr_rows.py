@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.sparse import csr_matrix
 
-from spectral_graph.ops import csr_transpose
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class CsrRows:
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return indptr, indices and values as tensors over the same memory, as the operators take them."""
+        import torch  # commands that only read blocks start a second earlier without it
+
         return torch.from_numpy(self.indptr), torch.from_numpy(self.indices), torch.from_numpy(self.values)
 
     @classmethod
@@ -87,6 +90,8 @@ class CsrRows:
 
     def transpose(self, columns: int) -> CsrRows:
         """Return the transpose; `columns` is the number of columns, and of rows of the result."""
+        from spectral_graph.ops import csr_transpose
+
         return CsrRows.from_tensors(*csr_transpose(*self.tensors(), columns))
 
     def scaled(self, first: int, d: np.ndarray) -> CsrRows:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from test_graph_dataset_scope import build, dense_of, vectors
+from layer_graph import build, dense_of, vectors
 
 from spectral_graph.errors import FormatError
 from spectral_graph.graph.csr_rows import CsrRows

@@ -1,4 +1,4 @@
-"""The comparisons of test_cuda_gpu.py, run on the CPU: right results are accepted, wrong ones are refused.
+"""The comparisons of test_gpu.py, run on the CPU: right results are accepted, wrong ones are refused.
 
 `cuda` is replaced by a copy. Each fault is one that a relative tolerance of 1e-3 with an absolute one of 1e-2 lets pass
 in some element, or that rounding can be mistaken for.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import bounds
 import numpy as np
 import pytest
-import test_cuda_gpu as gpu
+import test_gpu as gpu
 import torch
 from matrices import row_lengths
 
