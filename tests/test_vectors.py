@@ -355,7 +355,7 @@ def test_isolated_nodes_and_components_are_counted_and_warned_of():
     rows = np.zeros((60, 6), np.float32)
     rows[:20, :2] = 1 + scene(20, 2) * 0.1
     rows[20:40, 2:4] = 1 + scene(20, 2) * 0.1
-    with pytest.warns(SpectralGraphWarning, match="20 of 60 nodes have no neighbour") as warned:
+    with pytest.warns(SpectralGraphWarning, match=r"20.*60") as warned:
         found = sg.spectral_embedding(rows, **{**OPTIONS, "centre": False, "hubs": "none", "threshold": 0.2})
     assert warned[0].filename == __file__ and len(warned) == 1
     assert np.array_equal(found.isolated, np.arange(40, 60)) and found.components == 22

@@ -196,7 +196,7 @@ def test_truncated_and_missing_files_raise_format_error(bank):
     (bank.path / "m.1.f32").unlink()
     with pytest.raises(FormatError, match=r"m\.1\.f32"):
         Bank.open(bank.path)
-    with pytest.raises(FormatError, match=r"X\.1\.f32 .* 60, .*image 1"):
+    with pytest.raises(FormatError, match=r"X\.1\.f32.*60.*1"):
         os.truncate(bank.path / "X.1.f32", 60)
         bank.read(0, 3)
 

@@ -47,10 +47,10 @@ def test_the_curated_list_is_used_where_it_is(root):
 def test_a_damaged_list_is_named(root):
     (root / LIST).parent.mkdir(parents=True)
     (root / LIST).write_text("000000000003\n000000000002\n000000000003\n")
-    with pytest.raises(DataError, match=r"Coarse_7\.txt: the list names 000000000003 2 times"):
+    with pytest.raises(DataError, match=r"Coarse_7\.txt.*000000000003.*2"):
         CocoStuff(root)
     (root / LIST).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"Coarse_7\.txt: the list of images cannot be read"):
+    with pytest.raises(DataError, match=r"Coarse_7\.txt"):
         CocoStuff(root)
 
 
@@ -64,12 +64,12 @@ def test_the_layout_of_stego(root):
 def test_a_value_outside_is_named(root, write_map):
     write_map(root / "stuffthingmaps" / "val2017" / "000000000001.png", [[182, 200]])
     dataset = CocoStuff(root)
-    with pytest.raises(ImageError, match=r"000000000001\.png: label value 182, 200 is none of cocostuff"):
+    with pytest.raises(ImageError, match=r"000000000001\.png.*182.*200"):
         dataset.read_label(dataset.records[0])
 
 
 def test_missing_parts(root, tmp_path):
-    with pytest.raises(MissingDataError, match=r"the split 'train2017' is missing .*splits there: val2017"):
+    with pytest.raises(MissingDataError, match=r"'train2017'.*val2017"):
         CocoStuff(root, "train2017")
     (root / "val2017").rename(root / "photos")
     with pytest.raises(MissingDataError, match="no folder with the photos"):

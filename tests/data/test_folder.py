@@ -41,13 +41,13 @@ def test_linked_folders_are_followed_once(tmp_path, write_photo):
 
 def test_no_image(tmp_path):
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"no image in this folder or below \(looked for \.jpg .*check `root`"):
+    with pytest.raises(DataError, match=r"\.jpg.*`root`"):
         open_dataset("folder", tmp_path)
 
 
 def test_a_split_is_refused(tmp_path, write_photo):
     write_photo(tmp_path / "a.png")
-    with pytest.raises(ConfigError, match="a folder of images has no split 'val'"):
+    with pytest.raises(ConfigError, match="'val'"):
         open_dataset("folder", tmp_path, "val")
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_label_map_does_not_stop_the_others(labelled):
     (labelled / "labels" / "a.png").write_bytes(b"damaged")
     dataset = open_dataset("folder", labelled)
     assert dataset.classes == ("2",)
-    with pytest.raises(ImageError, match=r"a\.png: this is not an image"):
+    with pytest.raises(ImageError, match=r"a\.png"):
         dataset.read_label(dataset.records[0])
 
 
@@ -93,7 +93,7 @@ def test_named_classes(labelled):
     assert dataset.read_label(dataset.records[0])[0, 1] == 4
     (labelled / "classes.txt").write_text("sky\ntree\nroad\n")
     dataset = ImageFolder(labelled)
-    with pytest.raises(ImageError, match=r"a\.png: label value 4 is none of the classes of this folder"):
+    with pytest.raises(ImageError, match=r"a\.png.*4"):
         dataset.read_label(dataset.records[0])
 
 

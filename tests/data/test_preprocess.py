@@ -165,7 +165,7 @@ def test_parse_size(height, width):
 
 @pytest.mark.parametrize("text", ["", "x", "0", "320x", "x320", "-5", "3.5", "320x0", "320x320x3", "a", "1e3", "٣٢٠"])
 def test_parse_size_refuses_in_words(text):
-    with pytest.raises(ConfigError, match=r"give pixels, 1 or more, as 320, or HEIGHTxWIDTH as 322x434"):
+    with pytest.raises(ConfigError, match=r"1.*320.*322x434"):
         parse_size(text)
 
 
@@ -195,7 +195,7 @@ def test_crop_label_of_a_scaled_map(height, width, scale):
 
 
 def test_crop_label_refuses_a_turned_map():
-    with pytest.raises(ImageError, match=r"label map is 480x640, the photo 640x480 .*aspect ratios differ"):
+    with pytest.raises(ImageError, match=r"480x640.*640x480"):
         crop_label(np.zeros((480, 640)), (0, 80, 480, 560), (640, 480))
 
 

@@ -94,7 +94,7 @@ def test_the_tool_says_what_is_missing(tmp_path):
 
 
 def test_a_damaged_or_missing_list(tmp_path):
-    with pytest.raises(MissingDataError, match=r"sample\.json is missing: .*install the package again"):
+    with pytest.raises(MissingDataError, match=r"sample\.json"):
         Sample(tmp_path)
     for text in ("{", "[]", '{"images": [{"id": "a"}]}', '{"images": 3}'):
         (tmp_path / "sample.json").write_text(text)

@@ -131,5 +131,5 @@ def test_bad_input():
     with pytest.raises(ConfigError, match="-2 x -3"):
         coordinate_regression(ArrayRows(values), (-2, -3))
     values[1, 5, 0] = np.nan
-    with pytest.raises(FeatureError, match="image 1, node 5, channel 0"):
+    with pytest.raises(FeatureError, match=r"1.*5.*0"):
         coordinate_regression(ArrayRows(values), (2, 3))

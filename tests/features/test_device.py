@@ -53,7 +53,7 @@ def test_a_name_becomes_a_device(gpus: Any) -> None:
     assert find_device("cuda:1") == torch.device("cuda", 1)
     assert [find_device("cuda", process).index for process in range(5)] == [0, 1, 0, 1, 0]
     assert describe_device(find_device("cuda:1")) == "cuda:1 (GPU of kind 1)"
-    with pytest.raises(ConfigError, match=r"`device=cuda:2`.*GPU of kind 0.*GPU of kind 1"):
+    with pytest.raises(ConfigError, match=r"`device=cuda:2`.*0.*1"):
         find_device("cuda:2")
 
 
@@ -119,7 +119,7 @@ def one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("one_image_fits")
 def test_too_large_a_batch_names_the_option(options: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with pytest.raises(DeviceMemoryError, match=r"2 images of 80 x 80.*`image_batch=1` and `force=extract`"):
+    with pytest.raises(DeviceMemoryError, match=r"2.*80.*80.*`image_batch=1`.*`force=extract`"):
         run_pipeline(make_config(options), out, until="extract", reporter=QUIET)
     smaller = make_config({**options, "image_batch": 1})
     run_pipeline(smaller, out, until="extract", force="extract", reporter=QUIET)

@@ -172,7 +172,7 @@ def test_additions_that_the_projections_do_not_show_are_found() -> None:
 
 def test_two_passes_in_a_block_are_refused() -> None:
     model = Stack(Fused())
-    with pytest.raises(ModelError, match=r"blocks\.0, a Fused.* 2 times"), hook_attention(model):
+    with pytest.raises(ModelError, match=r"blocks\.0.*2"), hook_attention(model):
         model(inputs())
         model(inputs())
 
@@ -252,7 +252,7 @@ def test_a_layer_that_attends_twice_is_refused(case: str, named: bool) -> None:
 def test_two_written_out_passes_in_a_block_are_refused_and_two_blocks_are_not() -> None:
     model = Stack(Written())
     hooks = hook_attention(model)
-    with pytest.raises(ModelError, match=r"blocks\.0, a Written.* 2 times"), hooks:
+    with pytest.raises(ModelError, match=r"blocks\.0.*2"), hooks:
         model(inputs())
         model(inputs())
     with torch.no_grad(), hooks as attention:

@@ -75,7 +75,7 @@ def test_a_changed_missing_or_short_chunk_is_named(store, name):
     whole = file.read_bytes()
     for damaged in (whole[:3] + bytes([whole[3] ^ 1]) + whole[4:], whole[:-1], b""):
         file.write_bytes(damaged)
-        with pytest.raises(FormatError, match=rf"blocks/a/000000: damaged block \(.*{name}/c/1: it"):
+        with pytest.raises(FormatError, match=rf"blocks/a/000000.*{name}/c/1"):
             store.read("blocks/a/000000")
     file.unlink()
     with pytest.raises(FormatError, match=rf"blocks/a/000000: damaged block .*{name}/c/1"):

@@ -191,7 +191,7 @@ def test_blocks_cover_all_images_and_keep_their_size(sizes, block_nodes):
 
 
 def test_more_neighbours_than_nodes_are_refused():
-    with pytest.raises(GraphError, match="c_inter is 9, but the other images have 8 nodes"):
+    with pytest.raises(GraphError, match=r"c_inter.*9.*8"):
         Selection(2, 9).require_room(np.array([4, 4, 4]))
-    with pytest.raises(GraphError, match="c_intra is 4, but an image has 4 nodes"):
+    with pytest.raises(GraphError, match=r"c_intra.*4.*4"):
         Selection(4, 1).require_room(np.array([4, 4, 4]))

@@ -134,7 +134,7 @@ def test_a_warm_start_saves_work_and_ends_at_the_same_place(tmp_path):
 
 def test_warm_starts_that_do_not_fit_are_refused(tmp_path):
     operator = operator_of(tmp_path / "g", normalised(random_graph(50, 3)))
-    with pytest.raises(SolverError, match=r"X has shape \(40, 3\), expected \(50, any number of columns\)"):
+    with pytest.raises(SolverError, match=r"\(40.*3\).*\(50"):
         solve(operator, tmp_path / "w", 3, start=np.zeros((40, 3), np.float32))
     with pytest.raises(SolverError, match="NaN or infinity"):
         solve(operator, tmp_path / "w", 3, start=np.full((50, 3), np.nan, np.float32))

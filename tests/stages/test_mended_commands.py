@@ -41,7 +41,7 @@ def test_a_stage_that_wrote_something_binds_the_run(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             attempt(seed)
     (tmp_path / "run" / "qk" / "graph.zarr").mkdir(parents=True)
-    with pytest.raises(StaleRunError, match=r"`seed` is 3, but .* was made with 2"):
+    with pytest.raises(StaleRunError, match=r"`seed`.*3.*2"):
         attempt(3)
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_bank_names_the_stage_that_made_it(tmp_path, monkeypatch, name
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", "null", "{}", '{"url": 3, "state": ""}', '{"url": "u"}'])
 def test_the_journal_of_a_published_run_is_read_by_its_shape(tmp_path, content):
     (tmp_path / STATE).write_text(content)
-    with pytest.raises(FormatError, match=r"\.remote\.json is damaged .*; remove it, and the same command"):
+    with pytest.raises(FormatError, match=r"\.remote\.json"):
         SyncState(tmp_path, "u")
     SyncState(tmp_path / "new", "u")
     (tmp_path / STATE).write_text('{"url": "u", "state": "s"}')
@@ -101,7 +101,7 @@ def test_the_notes_of_photos_are_read_by_their_shape(tmp_path, content):
     about = tmp_path / "image.json"
     about.write_text(content)
     results = Results(tmp_path, make_image_config({}))
-    with pytest.raises(FormatError, match=r"image\.json is damaged .*; compute its photos anew with `force`"):
+    with pytest.raises(FormatError, match=r"image\.json.*`force`"):
         results.open(force=False)
     results.open(force=True)
     assert json.loads(about.read_text())["options"] == results.options

@@ -212,11 +212,11 @@ def test_a_single_image_has_intra_neighbours_only(dataset_options, tmp_path):
 
 
 def test_what_cannot_be_done_is_said_in_words(dataset_options, tmp_path):
-    with pytest.raises(ConfigError, match=r"`solver=adam` works on mini-batches .* `scope=dataset`"):
+    with pytest.raises(ConfigError, match=r"`solver=adam`.*`scope=dataset`"):
         make_config({**dataset_options, "solver": "adam"})
     with pytest.raises(ConfigError, match="`recall=1`"):
         make_config({**dataset_options, "recall": 1})
-    with pytest.raises(GraphError, match="c_inter is 151, but the other images have 150 nodes"):
+    with pytest.raises(GraphError, match=r"c_inter.*151.*150"):
         run({**dataset_options, "c_inter": 151}, tmp_path / "run", until="graph")
 
 

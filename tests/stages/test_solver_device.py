@@ -155,15 +155,15 @@ def test_an_embedding_refuses_a_device_before_it_searches(gpu: Any, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr("spectral_graph.embed.build_graph", search)
         patch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(ConfigError, match=r"`device=cuda`: torch .* finds no CUDA GPU here"):
+        with pytest.raises(ConfigError, match=r"`device=cuda`"):
             sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="cuda")
-        with pytest.raises(ConfigError, match="`device=tpu`: there is no such device"):
+        with pytest.raises(ConfigError, match="`device=tpu`"):
             sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="tpu")
         gpu(kernels="spectral_graph._CUDA was not compiled")
-        with pytest.raises(ConfigError, match=r"`device=cuda:0`: the solver has no kernels for it: .*not compiled"):
+        with pytest.raises(ConfigError, match=r"`device=cuda:0`"):
             sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="cuda")
     gpu(free=10_000)
-    with pytest.raises(DeviceMemoryError, match=r"24 columns for 300 nodes need 0\.000 GB; lower `channels`"):
+    with pytest.raises(DeviceMemoryError, match=r"24.*300.*0\.000.*`channels`"):
         sg.spectral_embedding(vectors(), nodes_per_image=25, n_components=4, device="cuda")
 
 

@@ -195,13 +195,13 @@ def test_a_process_that_is_asked_to_stop_says_so(options, tmp_path, number, code
 
 def test_a_changed_option_is_refused_and_named(options, tmp_path):
     out = run(options, tmp_path / "run", until="solve")
-    with pytest.raises(StaleRunError, match=r"`c_inter` is 3, but .* was made with 4; recompute with `force=graph`"):
+    with pytest.raises(StaleRunError, match=r"`c_inter`.*3.*4.*`force=graph`"):
         run({**options, "c_inter": 3}, out)
-    with pytest.raises(StaleRunError, match=r"`channels` is 5, but .* was made with 6; recompute with `force=solve`"):
+    with pytest.raises(StaleRunError, match=r"`channels`.*5.*6.*`force=solve`"):
         run({**options, "channels": 5}, out)
     # Stages that have not begun may still change.
     run({**options, "clusters": 3}, out, until="segment")
-    with pytest.raises(StaleRunError, match=r"`clusters` is unset, but .* was made with 3"):
+    with pytest.raises(StaleRunError, match=r"`clusters`.*3"):
         run(options, out)
 
 
