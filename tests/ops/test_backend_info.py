@@ -70,4 +70,4 @@ def test_info_needs_something_to_tell_about(capsys):
     with pytest.raises(SystemExit) as error:
         main(["info"])
     assert error.value.code == 2
-    assert "info needs a RUN to tell about, or --backends" in capsys.readouterr().err
+    assert "info needs a RUN, or --backends" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_files_of_another_shape_are_worded(tmp_path, monkeypatch, content):
     table.save(tmp_path / "images.json")
     assert ImageTable.load(tmp_path / "images.json") == table
     for file, read, cure in (
-        ("run/run.json", lambda: read_manifest(tmp_path / "run"), "compute the run anew in another folder"),
+        ("run/run.json", lambda: read_manifest(tmp_path / "run"), "recompute the run in another folder"),
         ("bank/bank.json", lambda: Bank.open(tmp_path / "bank"), "`force=solve`"),
         ("images.json", lambda: ImageTable.load(tmp_path / "images.json"), "`force=extract`"),
         ("metrics.json", lambda: read_metrics(tmp_path / "metrics.json", ["vv"]), "`force=evaluate`"),

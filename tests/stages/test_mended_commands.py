@@ -53,7 +53,7 @@ def test_a_stage_of_a_run_that_is_not_there_starts_none(capsys, tmp_path, stage)
     message = capsys.readouterr().err
     assert f"{tmp_path / 'fotos'} holds no run (no run.json); did you mean {tmp_path / 'photos'}?" in message
     assert "spectral-graph build --out" in message
-    assert f"that {stage} shall start from with --dataset" in message
+    assert f"that {stage} starts from with --dataset" in message
     assert main([stage, str(tmp_path / "zzz"), "--channels", "4"]) == 2
     assert "did you mean" not in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
