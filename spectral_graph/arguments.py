@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 
 from spectral_graph.errors import ConfigError, DiskFullError, SolverError
+
+
+def require_known(options: Mapping[str, Any], known: type) -> None:
+    """Raise ConfigError for an option that is none of the entries of a TypedDict."""
+    unknown = sorted(options.keys() - known.__annotations__.keys())
+    if unknown:
+        names = ", ".join(known.__annotations__)
+        raise ConfigError(f"`{unknown[0]}`: there is no such option here; there are {names}")
 
 
 @contextmanager

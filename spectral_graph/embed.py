@@ -17,9 +17,9 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
-from spectral_graph.arguments import as_arguments, seed_of, temporary_folder
+from spectral_graph.arguments import as_arguments, require_known, seed_of, temporary_folder
 from spectral_graph.config import RunConfig, make_config
-from spectral_graph.errors import ConfigError, GraphError, SpectralGraphWarning
+from spectral_graph.errors import GraphError, SpectralGraphWarning
 from spectral_graph.features.device import find_device, reporting_full_memory
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.dataset_scope import LayerBuilder, plan_blocks
@@ -42,8 +42,8 @@ Track = Callable[[str], None]
 MOST_NODES_PER_CHECKSUM = 4096
 
 
-class EmbeddingOptions(TypedDict, total=False):
-    """Options of graph and solver; `spectral-graph solve --help` explains each."""
+class NeighbourOptions(TypedDict, total=False):
+    """Options of the graph; `spectral-graph graph --help` explains each."""
 
     c_intra: int
     c_inter: int
@@ -54,6 +54,11 @@ class EmbeddingOptions(TypedDict, total=False):
     hub_cap: float
     neighbours: Method
     recall: float
+
+
+class EmbeddingOptions(NeighbourOptions, total=False):
+    """Options of graph and solver; `spectral-graph solve --help` explains each."""
+
     block: int
     normalisation: Normalisation
     tol: float
@@ -151,18 +156,13 @@ def spectral_embedding(
         GraphError: more neighbours are asked for than there are nodes.
         SolverError: more eigenvectors are asked for than there are nodes, or the graph has no edges.
     """
-    unknown = sorted(options.keys() - EmbeddingOptions.__annotations__.keys())
-    if unknown:
-        known = ", ".join(EmbeddingOptions.__annotations__)
-        raise ConfigError(f"`{unknown[0]}`: there is no such option here; there are {known}")
+    require_known(options, EmbeddingOptions)
     with as_arguments():
         config = make_config({**options, "channels": n_components, "seed": seed_of(random_state)})
         check_kernels(find_device(config.device))  # before the work that comes first
         with temporary_folder(scratch) as work:
             layers = split_layers(X)
-            nodes = layers[0][0].shape[0]
-            given = nodes_per_image is not None or image_ptr is not None
-            starts = first_nodes(nodes, nodes_per_image, image_ptr) if given else None
+            starts = first_nodes(layers[0][0].shape[0], nodes_per_image, image_ptr)
             found = leading_eigenvectors(build_graph(layers, starts, config, work), config, work)
     for text in _shortcomings(found, config):
         warnings.warn(text, SpectralGraphWarning, stacklevel=2)

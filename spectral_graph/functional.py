@@ -4,48 +4,33 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from spectral_graph.arguments import as_arguments, seed_of, temporary_folder
+from spectral_graph.arguments import as_arguments, require_known, seed_of, temporary_folder
 from spectral_graph.config import make_config
 from spectral_graph.embed import (
     Features,
     MergedGraph,
+    NeighbourOptions,
     build_graph,
     leading_eigenvectors,
     missed_recall,
     not_converged,
 )
-from spectral_graph.errors import ConfigError, GraphError, SpectralGraphWarning
+from spectral_graph.errors import GraphError, SpectralGraphWarning
 from spectral_graph.features.device import find_device
 from spectral_graph.graph.blocks import GraphStore
 from spectral_graph.graph.csr_operator import CsrOperator
-from spectral_graph.graph.hubs import Hubs
 from spectral_graph.graph.merge import Normalisation, inverse_degree, require_normalisation
-from spectral_graph.graph.neighbours import Method
 from spectral_graph.graph.operator import affinity_operator
 from spectral_graph.solve.device_room import check_kernels
 from spectral_graph.vectors import first_nodes, split_layers
 
 SYMMETRIC = 1e-5
 """Largest difference of an entry from its mirror image, relative to the largest entry."""
-
-
-class NeighbourOptions(TypedDict, total=False):
-    """Options of the graph; `spectral-graph graph --help` explains each."""
-
-    c_intra: int
-    c_inter: int
-    threshold: float
-    sharpen: float
-    centre: bool
-    hubs: Hubs
-    hub_cap: float
-    neighbours: Method
-    recall: float
 
 
 class Eigenvectors(NamedTuple):
@@ -73,8 +58,9 @@ def neighbours(
 ) -> csr_array:
     """Return the affinity graph A (N, N) float32 of one layer of vectors, symmetric, without a diagonal.
 
-    Each node is joined to its c_intra nearest nodes by cosine in its image and its c_inter nearest in the others;
-    a cosine below `threshold` is no edge; A is the mean of the lists and their transpose (paper, section 3).
+    Each node is joined to its c_intra nearest nodes by cosine in its image and its c_inter nearest in the others; a
+    cosine below `threshold` is no edge. The values are cosines to the power `sharpen`; A is the mean of the lists and
+    their transpose, in which `hubs` are then balanced. The paper's affinity (section 3) has sharpen=1, hubs="none".
 
     Args:
         X: (N, d) vectors, or `Layer(queries, keys)`; see `spectral_embedding`.
@@ -89,17 +75,13 @@ def neighbours(
         ConfigError: an option is unknown or out of its range.
         GraphError: more neighbours are asked for than there are nodes.
     """
-    unknown = sorted(options.keys() - NeighbourOptions.__annotations__.keys())
-    if unknown:
-        known = ", ".join(NeighbourOptions.__annotations__)
-        raise ConfigError(f"`{unknown[0]}`: there is no such option here; there are {known}")
+    require_known(options, NeighbourOptions)
     with as_arguments(), temporary_folder(scratch) as work:
         config = make_config({**options, "seed": seed_of(random_state)})
         layers = split_layers(X)
         if len(layers) > 1:
             raise GraphError(f"X has {len(layers)} layers, and each has its own graph; call neighbours for each")
-        given = nodes_per_image is not None or image_ptr is not None
-        starts = first_nodes(layers[0][0].shape[0], nodes_per_image, image_ptr) if given else None
+        starts = first_nodes(layers[0][0].shape[0], nodes_per_image, image_ptr)
         graph = build_graph(layers, starts, config, work)
         affinity = affinity_operator(GraphStore.open(work / "graph.zarr"), "layer.000").to_scipy()
     for text in missed_recall(graph.recall, graph.recall_asked):

@@ -10,6 +10,7 @@ The neighbour search takes any `NodeRows`; K-means and the scores take `ImageRow
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -40,7 +41,7 @@ class NodeRows(Protocol):
         """Return some rows (n, d) of `dtype`, which may share memory with the source."""
 
 
-class ImageRows:
+class ImageRows(ABC):
     """Base of `NodeRows` whose images have equally many nodes, row-major within the grid of an image.
 
     Args:
@@ -62,9 +63,9 @@ class ImageRows:
         """Length of a row."""
         return self.shape[1]
 
+    @abstractmethod
     def read(self, which: Which) -> np.ndarray:
         """Return rows; see `NodeRows`."""
-        raise NotImplementedError
 
 
 class ArrayRows(ImageRows):

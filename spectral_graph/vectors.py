@@ -220,19 +220,19 @@ def ready_rows(array: Any, centre: bool, what: str) -> tuple[NodeRows, np.ndarra
     return ScaledRows(ArrayRows(array, np.float64), largest, centre), None
 
 
-def first_nodes(nodes: int, nodes_per_image: Any = None, image_ptr: Any = None) -> np.ndarray:
-    """Return the first node of each image and the number of nodes, (images + 1,) int64.
+def first_nodes(nodes: int, nodes_per_image: Any = None, image_ptr: Any = None) -> np.ndarray | None:
+    """Return the first node of each image and the number of nodes, (images + 1,) int64; None without images.
 
     Args:
         nodes: N.
         nodes_per_image: nodes of each image.
-        image_ptr: the first node of each image and N, ascending from 0. Without both every node is alone.
+        image_ptr: the first node of each image and N, ascending from 0.
 
     Raises:
         FeatureError: it is something else, or both are given.
     """
     if nodes_per_image is None and image_ptr is None:
-        return np.arange(nodes + 1)
+        return None
     if nodes_per_image is not None and image_ptr is not None:
         raise FeatureError("`nodes_per_image` and `image_ptr` say the same; give one of them")
     name, given = ("image_ptr", image_ptr) if nodes_per_image is None else ("nodes_per_image", nodes_per_image)

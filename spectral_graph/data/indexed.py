@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -65,6 +66,10 @@ class CocoStuff(IndexedDataset):
     """
 
     name = "cocostuff"
+    tables: ClassVar[dict[LabelSet, np.ndarray]] = {
+        "coarse": value_table(names.COCO_STUFF_TO_COARSE, [255]),
+        "fine": value_table(range(182), [255]),
+    }
 
     def __init__(self, root: Path, split: str | None = None, labels: LabelSet = "coarse") -> None:
         parents = [root / "stuffthingmaps", root / "annotations"]
@@ -73,9 +78,8 @@ class CocoStuff(IndexedDataset):
         self.split = choose_split(split, "val2017", existing, looked_for)
         photos = coco_photos(root, self.split)
         maps = next(parent / self.split for parent in parents if (parent / self.split).is_dir())
-        coarse = labels == "coarse"
-        self.classes = names.COARSE_CLASSES if coarse else names.COCO_STUFF_CLASSES
-        self.table = value_table(names.COCO_STUFF_TO_COARSE if coarse else range(182), [255])
+        self.classes = names.COARSE_CLASSES if labels == "coarse" else names.COCO_STUFF_CLASSES
+        self.table = self.tables[labels]
         curated = root / "curated" / self.split / _CURATED
         if curated.exists():
             self.records = listed_records(curated, photos, maps)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 
-from spectral_graph.data.indexed import CamVid, Cityscapes, Voc
+import numpy as np
+
+from spectral_graph.data.indexed import CamVid, Cityscapes, CocoStuff, Voc
 from spectral_graph.data.labels import (
     CAMVID_CLASSES,
     CITYSCAPES_CLASSES,
@@ -49,6 +51,15 @@ def test_numbers_of_classes():
     ]:
         assert len(names) == len(set(names)) == count
         assert all(names) and all(name == name.strip() for name in names)
+
+
+def test_coco_stuff_tables():
+    coarse, fine = CocoStuff.tables["coarse"], CocoStuff.tables["fine"]
+    np.testing.assert_array_equal(fine[:182], np.arange(182))
+    np.testing.assert_array_equal(coarse[:182], COCO_STUFF_TO_COARSE)
+    for table in (coarse, fine):
+        assert table[255] == IGNORED
+        assert (table[182:255] == UNKNOWN).all()
 
 
 def test_names_of_stuff_agree_with_their_coarse_class():
