@@ -139,7 +139,7 @@ def test_a_run_interrupted_everywhere_ends_with_the_same_result(options, tmp_pat
                 run(options, tmp_path / "broken")
             except Crash:
                 crashes += 1
-    assert crashes >= 9
+    assert crashes == len(points)
     again = run(options, tmp_path / "broken")
     assert (again / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
     for kind in ("vv", "qk"):
@@ -156,7 +156,7 @@ def test_killed_processes_end_with_the_same_result(options, tmp_path):
     out = tmp_path / "killed"
     stages_met = set()
     generator = np.random.default_rng(0)
-    for stage in ("graph",):  # benchmarks.kills kills at every moment
+    for stage in ("extract", "solve"):  # benchmarks.kills kills at every moment
         process = subprocess.Popen(command(options, out), stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
@@ -171,7 +171,7 @@ def test_killed_processes_end_with_the_same_result(options, tmp_path):
                 break
             time.sleep(0.002)
         process.wait()
-    assert stages_met
+    assert "extract" in stages_met
     subprocess.run(command(options, out), check=True)
     assert (out / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
     for kind in ("vv", "qk"):
