@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 from spectral_graph.version import __version__
 
 if TYPE_CHECKING:
-    from spectral_graph.embed import Embedding, spectral_embedding
+    from spectral_graph.embed import Eigenvectors, Embedding, spectral_embedding
     from spectral_graph.errors import SpectralGraphError, SpectralGraphWarning
-    from spectral_graph.functional import Eigenvectors, eigenvectors, neighbours, normalise
+    from spectral_graph.functional import eigenvectors, neighbours, normalise
     from spectral_graph.pipeline import run
     from spectral_graph.runs.open_run import Graph, Run, open_run
     from spectral_graph.vectors import Layer
 
 _HOMES = {
-    "Eigenvectors": "functional",
+    "Eigenvectors": "embed",
     "Embedding": "embed",
     "Graph": "runs.open_run",
     "Layer": "vectors",

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -65,6 +65,20 @@ class EmbeddingOptions(NeighbourOptions, total=False):
     degree: int
     max_rounds: int
     device: str
+
+
+class Eigenvectors(NamedTuple):
+    """Eigenvectors of a sparse matrix, the largest eigenvalue first.
+
+    Attributes:
+        eigenvalues: (k,) float64.
+        vectors: (N, k) float32, unit columns.
+        residuals: (k,) float64, norms of A x - eigenvalue x.
+    """
+
+    eigenvalues: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +216,25 @@ def not_converged(residuals: np.ndarray, tol: float) -> list[str]:
 
 
 def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> Embedding:
-    """Return the eigenvectors of a graph.
+    """Return the eigenvectors of a graph from `build_graph`; see `operator_eigenvectors`."""
+    found = operator_eigenvectors(graph.operator, config, work)
+    return Embedding(
+        vectors=found.vectors,
+        eigenvalues=found.eigenvalues,
+        residuals=found.residuals,
+        converged=bool(found.residuals.max() <= config.tol),
+        isolated=graph.isolated,
+        components=graph.components,
+        recall=graph.recall,
+        recall_asked=graph.recall_asked,
+    )
+
+
+def operator_eigenvectors(operator: BlockOperator, config: RunConfig, work: Path) -> Eigenvectors:
+    """Return the leading eigenvectors of an operator.
 
     Args:
-        graph: from `build_graph`.
+        operator: N x N, symmetric.
         config: channels, tol, degree, max_rounds, seed and device.
         work: folder for what does not fit memory.
 
@@ -213,7 +242,6 @@ def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> E
         ConfigError: there is no such device.
         DeviceMemoryError: its memory does not suffice.
     """
-    operator = graph.operator
     nodes, device = operator.shape[0], find_device(config.device)
     part = next(size for size in range(min(nodes, MOST_NODES_PER_CHECKSUM), 0, -1) if nodes % size == 0)
     on_device = device.type != "cpu"
@@ -229,17 +257,7 @@ def leading_eigenvectors(graph: MergedGraph, config: RunConfig, work: Path) -> E
             device=device if on_device else None,
         )
     last, kept = rounds[-1], slice(0, config.channels)
-    residuals = last.residuals[kept].copy()
-    return Embedding(
-        vectors=np.array(found.view()[:, kept]),
-        eigenvalues=last.ritz[kept].copy(),
-        residuals=residuals,
-        converged=bool(residuals.max() <= config.tol),
-        isolated=graph.isolated,
-        components=graph.components,
-        recall=graph.recall,
-        recall_asked=graph.recall_asked,
-    )
+    return Eigenvectors(last.ritz[kept].copy(), np.array(found.view()[:, kept]), last.residuals[kept].copy())
 
 
 def build_graph(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -12,39 +12,26 @@ from scipy.sparse import csr_array, issparse
 from spectral_graph.arguments import as_arguments, require_known, seed_of, temporary_folder
 from spectral_graph.config import make_config
 from spectral_graph.embed import (
+    Eigenvectors,
     Features,
-    MergedGraph,
     NeighbourOptions,
     build_graph,
-    leading_eigenvectors,
     missed_recall,
     not_converged,
+    operator_eigenvectors,
 )
 from spectral_graph.errors import GraphError, SpectralGraphWarning
 from spectral_graph.features.device import find_device
-from spectral_graph.graph.blocks import GraphStore
+from spectral_graph.graph.blocks import Block, GraphStore
 from spectral_graph.graph.csr_operator import CsrOperator
-from spectral_graph.graph.merge import Normalisation, inverse_degree, require_normalisation
+from spectral_graph.graph.merge import Normalisation, require_normalisation
+from spectral_graph.graph.merge import normalise as normalised_values
 from spectral_graph.graph.operator import affinity_operator
 from spectral_graph.solve.device_room import check_kernels
 from spectral_graph.vectors import first_nodes, split_layers
 
 SYMMETRIC = 1e-5
 """Largest difference of an entry from its mirror image, relative to the largest entry."""
-
-
-class Eigenvectors(NamedTuple):
-    """Eigenvectors of a sparse matrix, the largest eigenvalue first.
-
-    Attributes:
-        eigenvalues: (k,) float64.
-        vectors: (N, k) float32, unit columns.
-        residuals: (k,) float64, norms of A x - eigenvalue x.
-    """
-
-    eigenvalues: np.ndarray
-    vectors: np.ndarray
-    residuals: np.ndarray
 
 
 def neighbours(
@@ -108,11 +95,9 @@ def normalise(A: Any, normalisation: Normalisation = "symmetric") -> csr_array:
     if matrix.nnz and matrix.data.min() < 0:
         raise GraphError(f"A holds {matrix.data.min():g}; an affinity is 0 or more")
     degree = np.asarray(matrix.sum(axis=1, dtype=np.float64)).ravel()
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    scale = inverse_degree(degree, 0.5 if normalisation == "symmetric" else 1.0)
-    left, right = scale[rows], scale[matrix.indices]
-    values = matrix.data * (left * right if normalisation == "symmetric" else (left + right) / 2)
-    return csr_array((values.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
+    block = Block(np.arange(matrix.shape[0]), matrix.indptr, matrix.indices, matrix.data, degree, {})
+    values = normalised_values(block, normalisation).astype(np.float32)
+    return csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def eigenvectors(
@@ -144,11 +129,10 @@ def eigenvectors(
     with as_arguments("k"), temporary_folder(None) as work:
         config = make_config(given)
         check_kernels(find_device(config.device))
-        nothing = np.empty(0, np.int64)
-        found = leading_eigenvectors(MergedGraph(operator, nothing, 0, np.ones(1), 1.0), config, work)
+        found = operator_eigenvectors(operator, config, work)
     for text in not_converged(found.residuals, config.tol):
         warnings.warn(text, SpectralGraphWarning, stacklevel=2)
-    return Eigenvectors(found.eigenvalues, found.vectors, found.residuals)
+    return found
 
 
 def _symmetric(A: Any) -> csr_array:

@@ -167,7 +167,7 @@ def run_pipeline(
     out = Path(out)
     for name, stage in (("until", until), ("force", force)):
         if stage not in STAGES and (name == "until" or stage is not None):
-            raise ConfigError(f"{name} {stage!r}: there is no such stage; give one of {', '.join(STAGES)}")
+            raise ConfigError(f"`{name}={stage!r}`: there is no such stage; give one of {', '.join(STAGES)}")
     with join_comm() as comm:
         shown = reporter or Reporter() if comm.is_rank0 else Reporter(quiet=True)
         _require_data(config, out)
